@@ -1,0 +1,1 @@
+"""Applying bans: adapters of the `Enforcer` Protocol."""

@@ -1,0 +1,61 @@
+"""The one exception tree.
+
+Exceptions are for our own faults and for the outside world failing; bytes from a peer never
+raise, they become a `Violation` event. Every adapter translates library errors here, once.
+
+    GatekeeperError
+    ├── ConfigError            what the operator wrote cannot be used (exit 78)
+    ├── PermissionMissing      a right or capability is not there (exit 77)
+    ├── NotRunning             no guard answers on the control socket (exit 3)
+    ├── ChannelError           a socket of a session is of no more use
+    │   ├── PeerClosed         orderly end where more was owed
+    │   ├── PeerBroken         reset, TLS failure, or an end without close_notify mid-message
+    │   └── DeadlineExceeded   the peer was too slow for this phase
+    ├── BackendUnavailable     no backend could be reached, or it broke its protocol
+    ├── EnforcerError          the kernel process or the kernel refused
+    └── StoreError             durable state could not be read or written
+"""
+
+
+class GatekeeperError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class ConfigError(GatekeeperError):
+    """The configuration, or a file it names, cannot be used."""
+
+
+class PermissionMissing(GatekeeperError):
+    """A right the work needs is not held."""
+
+
+class NotRunning(GatekeeperError):
+    """No guard answers where it should."""
+
+
+class ChannelError(GatekeeperError):
+    """A session's socket is of no more use."""
+
+
+class PeerClosed(ChannelError):
+    """The peer ended the stream in order, where more was owed."""
+
+
+class PeerBroken(ChannelError):
+    """The peer reset the connection or broke TLS."""
+
+
+class DeadlineExceeded(ChannelError):
+    """The peer was too slow for this phase of the session."""
+
+
+class BackendUnavailable(GatekeeperError):
+    """No backend could be reached, or the backend broke its own protocol."""
+
+
+class EnforcerError(GatekeeperError):
+    """The kernel process, or the kernel itself, refused or is gone."""
+
+
+class StoreError(GatekeeperError):
+    """Durable state could not be read or written."""

@@ -1,0 +1,270 @@
+"""Events: frozen records of what was seen, named by the RFCs' nouns.
+
+The first group is what Rules judge. The second group is what the pure observers in `wire/` read
+out of a client's bytes; a session turns those into the first group, because only the session sees
+both directions. No event holds a credential outside a `Secret`.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gatekeeper.ban import Scope
+from gatekeeper.prefix import Prefix
+from gatekeeper.secret import Secret
+
+
+class MailProtocol(Enum):
+    """What a listener speaks."""
+
+    SMTP = "smtp"  # port 25, from other mail servers: no AUTH here
+    SUBMISSION = "submission"  # 465 and 587
+    IMAP = "imap"  # 993 and 143
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The far end of one connection, as told by the socket or by a trusted PROXY header."""
+
+    address: str
+    port: int
+    local_address: str
+    local_port: int
+    entity: Prefix  # the /32, or the /64 of an IPv6 address
+    listener: str
+    protocol: MailProtocol
+
+    @property
+    def scope(self) -> Scope:
+        """The scope its counters and bans belong to."""
+        return Scope.MX if self.protocol is MailProtocol.SMTP else Scope.AUTH
+
+
+class ViolationKind(Enum):
+    """Ways in which a client's bytes are not its protocol; stable words for logs and metrics."""
+
+    LINE_TOO_LONG = "line-too-long"
+    BARE_LF = "bare-lf"
+    BARE_CR = "bare-cr"
+    NUL = "nul"
+    BAD_SYNTAX = "bad-syntax"
+    BAD_SEQUENCE = "bad-sequence"
+    BAD_BDAT = "bad-bdat"
+    BAD_LITERAL = "bad-literal"
+    BAD_BASE64 = "bad-base64"
+    BAD_SASL = "bad-sasl"
+    SASL_TOO_LONG = "sasl-too-long"
+    MECHANISM_NOT_OFFERED = "mechanism-not-offered"
+    FORBIDDEN_VERB = "forbidden-verb"
+    AUTH_NOT_OFFERED = "auth-not-offered"
+    STARTTLS_INJECTION = "starttls-injection"
+    SMUGGLING = "smuggling"
+    EARLY_TALKER = "early-talker"
+    FOREIGN_PROTOCOL = "foreign-protocol"  # HTTP, SSH, TLS on a plain port
+    ALPN_MISMATCH = "alpn-mismatch"
+    TLS_GARBAGE = "tls-garbage"
+    PROXY_HEADER = "proxy-header"
+    TOO_MANY_ERRORS = "too-many-errors"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Bytes that are refused. `reply` is the whole answer for the client, line ends included;
+    empty says nothing. `fatal` ends the session after the reply."""
+
+    kind: ViolationKind
+    reply: bytes
+    fatal: bool = False
+
+
+# -- what Rules judge -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened:
+    """A connection was accepted; judged before the handshake."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthAttempt:
+    """A complete credential, before the backend sees it.
+
+    `secret` is None where the mechanism does not show it (SCRAM).
+    """
+
+    mechanism: str
+    authcid: str
+    authzid: str = ""
+    secret: Secret | None = None
+
+
+class AuthResult(Enum):
+    """What the backend's reply says of a credential."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    UNAVAILABLE = "unavailable"  # an outage is never scored
+    PROTOCOL = "protocol"  # the exchange was not understood or was cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class AuthOutcome:
+    """The backend's word on an attempt, before the client hears it."""
+
+    attempt: AuthAttempt
+    result: AuthResult
+
+
+@dataclass(frozen=True, slots=True)
+class RcptAttempt:
+    """A recipient, before the backend sees it. `authcid` is empty before a login."""
+
+    forward_path: str
+    authcid: str = ""
+
+
+class RcptResult(Enum):
+    """What the backend's reply says of a recipient."""
+
+    ACCEPTED = "accepted"
+    UNKNOWN = "unknown"
+    RELAY_DENIED = "relay-denied"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class RcptOutcome:
+    """The backend's word on a recipient, before the client hears it."""
+
+    attempt: RcptAttempt
+    result: RcptResult
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """The session is over. `authcid` is empty where nobody logged in."""
+
+    authcid: str
+    duration_s: float
+
+
+JudgedEvent = (
+    ConnectionOpened
+    | AuthAttempt
+    | AuthOutcome
+    | RcptAttempt
+    | RcptOutcome
+    | Violation
+    | ConnectionClosed
+)
+
+# -- what the observers read from an SMTP client ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """EHLO or HELO (RFC 5321 4.1.1.1)."""
+
+    domain: str
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """MAIL FROM (RFC 5321 4.1.1.2); the null sender is the empty string."""
+
+    reverse_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rcpt:
+    """RCPT TO (RFC 5321 4.1.1.3). `forward_path` is without its angle brackets and parameters;
+    empty where it could not be read, which never blocks the command."""
+
+    forward_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """DATA (RFC 5321 4.1.1.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bdat:
+    """BDAT (RFC 3030 2): exactly `size_octets` of content follow."""
+
+    size_octets: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuthCommand:
+    """AUTH (RFC 4954 4) or AUTHENTICATE (RFC 9051 6.2.2). `initial_response` is the decoded octets,
+    None where there was no initial response."""
+
+    mechanism: str
+    initial_response: Secret | None
+    tag: bytes = b""  # IMAP only
+
+
+@dataclass(frozen=True, slots=True)
+class SaslResponse:
+    """One decoded line of a SASL exchange."""
+
+    response: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SaslCancel:
+    """The client gave the exchange up with `*`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """STARTTLS (RFC 3207, RFC 9051 6.2.1)."""
+
+    tag: bytes = b""  # IMAP only
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Any other command the guard lets through. `verb` is upper case."""
+
+    verb: str
+    tag: bytes = b""  # IMAP only
+
+
+# -- what the observers read from an IMAP client, besides the above --------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """LOGIN (RFC 9051 6.2.3) with both strings read, whatever form they came in."""
+
+    tag: bytes
+    userid: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuationNeeded:
+    """A synchronising literal came: the guard owes the client a `+` line (RFC 9051 4.3)."""
+
+    size_octets: int
+
+
+ObservedEvent = (
+    Hello
+    | Mail
+    | Rcpt
+    | Data
+    | Bdat
+    | AuthCommand
+    | SaslResponse
+    | SaslCancel
+    | StartTls
+    | Command
+    | Login
+    | ContinuationNeeded
+    | Violation
+)

@@ -1,0 +1,1 @@
+"""Pure policy: counters, facts and rules; `now` is always an argument."""

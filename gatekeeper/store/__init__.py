@@ -1,0 +1,1 @@
+"""Durable state: adapters of the `Store` Protocol."""

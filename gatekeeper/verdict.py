@@ -1,0 +1,59 @@
+"""Verdicts: what is to be done about an Event, and the stable reason for it."""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Final
+
+
+class Action(IntEnum):
+    """What happens to the bytes an Event completes; of several opinions the strongest wins."""
+
+    PASS = 0
+    DELAY = 1  # the same, after `delay_s`
+    DEFER = 2  # answered locally with a temporary failure
+    REJECT = 3  # answered locally with a permanent failure
+    CLOSE = 4  # answered locally, then the session ends
+
+
+class Reason(Enum):
+    """Stable words for logs, metrics and `explain`; never renamed, never shown to strangers."""
+
+    NONE = "none"
+    AUTH_FAILURES = "auth-failures"
+    UNKNOWN_RECIPIENTS = "unknown-recipients"
+    PROTOCOL_ABUSE = "protocol-abuse"
+    BANNED = "banned"
+    TARPIT = "tarpit"
+    OPERATOR = "operator"
+    TOO_MANY_CONNECTIONS = "too-many-connections"
+    BACKEND_UNAVAILABLE = "backend-unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An opinion on one Event.
+
+    `delay_s` is waited before the answer, whatever the action. `ban` asks the Ledger to ban the
+    client's entity in its scope. Replies are made by the session from `action`: generic on
+    purpose, so that a stranger learns nothing of the rule.
+    """
+
+    action: Action
+    reason: Reason
+    delay_s: float = 0.0
+    ban: bool = False
+
+
+PASS: Final = Verdict(Action.PASS, Reason.NONE)
+
+
+def strongest(verdicts: list[Verdict]) -> Verdict:
+    """One verdict for several: the strongest action, the longest delay, a ban if any asks.
+
+    An empty list is `PASS`; of equal actions the first gives the reason.
+    """
+    if not verdicts:
+        return PASS
+    top = max(verdicts, key=lambda verdict: verdict.action)
+    delay_s = max(verdict.delay_s for verdict in verdicts)
+    return Verdict(top.action, top.reason, delay_s, any(verdict.ban for verdict in verdicts))
