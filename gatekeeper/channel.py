@@ -1,0 +1,264 @@
+"""A non-blocking socket, plain or TLS, as sessions and the relay use it.
+
+A TLS leg is a raw `ssl.SSLSocket` on the socket itself, not a pair of memory buffers: OpenSSL reads
+and writes the descriptor, and no byte is copied through Python on its way. Only public methods of
+`ssl` are used.
+
+Two faces: `*_nowait` for the relay, which never waits, and `receive`/`send` for dialogue tasks,
+which park in the session's `Waiter`.
+"""
+
+import contextlib
+import errno
+import select
+import socket
+import ssl
+import struct
+from typing import Final
+
+import trio
+
+from gatekeeper.errors import PeerBroken, PeerClosed
+from gatekeeper.readiness import IN, OUT, Readiness, Waiter
+
+DIALOGUE_READ_OCTETS: Final = 16 * 1024  # one TLS record; command lines are far shorter
+_LINGER_RST: Final = struct.pack("ii", 1, 0)
+
+
+class Channel:
+    """One leg of a session.
+
+    `wants` is what the last `*_nowait` call that could not go on waits for: `IN`, or `OUT`; with
+    TLS a read may have to wait for writing and the reverse.
+    """
+
+    __slots__ = ("_closed", "_waiter", "fd", "readiness", "ready", "sock", "tls", "wants")
+
+    def __init__(self, sock: socket.socket, readiness: Readiness, waiter: Waiter) -> None:
+        """Take `sock` over: it is made non-blocking and closed by `close` or `abort`."""
+        sock.setblocking(False)
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.readiness = readiness
+        self.tls: ssl.SSLSocket | None = None
+        self.wants = IN
+        self.ready = False  # an event came since a dialogue last cleared this
+        self._waiter = waiter
+        self._closed = False
+        readiness.add(self.fd, self._on_event)
+
+    # -- without waiting --------------------------------------------------------------------
+
+    def receive_nowait(self, limit_octets: int) -> bytes | None:
+        """What is there, up to `limit_octets`; `b""` at the end of the stream, None if nothing.
+
+        Raises `PeerBroken`.
+        """
+        try:
+            return self.sock.recv(limit_octets)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            self.wants = IN
+        except ssl.SSLWantWriteError:
+            self.wants = OUT
+        except ssl.SSLEOFError:
+            return b""
+        except OSError as error:
+            raise PeerBroken(_describe(error)) from error
+        return None
+
+    def receive_into_nowait(self, view: memoryview) -> int | None:
+        """As `receive_nowait`, into `view`; the count of octets, 0 at the end of the stream."""
+        try:
+            return self.sock.recv_into(view)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            self.wants = IN
+        except ssl.SSLWantWriteError:
+            self.wants = OUT
+        except ssl.SSLEOFError:
+            return 0
+        except OSError as error:
+            raise PeerBroken(_describe(error)) from error
+        return None
+
+    def send_nowait(self, octets: bytes | memoryview) -> int:
+        """Send what can be sent; the count, 0 if the peer does not take any now.
+
+        After 0 the same octets must be given again (OpenSSL's rule for a retried write).
+        Raises `PeerBroken`.
+        """
+        try:
+            return self.sock.send(octets)
+        except (ssl.SSLWantWriteError, BlockingIOError):
+            self.wants = OUT
+        except ssl.SSLWantReadError:
+            self.wants = IN
+        except OSError as error:
+            raise PeerBroken(_describe(error)) from error
+        return 0
+
+    def end_nowait(self) -> None:
+        """Tell the peer that nothing more comes: close_notify, then FIN. Never raises."""
+        with contextlib.suppress(OSError, ValueError):
+            if self.tls is not None:
+                self.tls.unwrap()  # sends close_notify, then wants the peer's: not waited for
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
+    # -- from a dialogue task ---------------------------------------------------------------
+
+    async def receive(self, deadline: float, limit_octets: int = DIALOGUE_READ_OCTETS) -> bytes:
+        """At least one octet. Raises `PeerClosed`, `PeerBroken` or `DeadlineExceeded`."""
+        while True:
+            octets = self.receive_nowait(limit_octets)
+            if octets:
+                return octets
+            if octets is not None:
+                raise PeerClosed("the peer ended the stream")
+            await self.pause(deadline)
+
+    async def receive_bulk(self, deadline: float, limit_octets: int) -> bytes:
+        """As `receive`, gathering whole TLS records up to about `limit_octets`: one system call
+        and one pass of the content filter for many records."""
+        octets = await self.receive(deadline)
+        if len(octets) < DIALOGUE_READ_OCTETS:
+            return octets
+        chunks = [octets]
+        gathered = len(octets)
+        while len(octets) == DIALOGUE_READ_OCTETS and gathered < limit_octets:
+            more = self.receive_nowait(DIALOGUE_READ_OCTETS)
+            if not more:  # None, or an end that the next receive will see again
+                break
+            chunks.append(octets := more)
+            gathered += len(octets)
+        return b"".join(chunks)
+
+    async def send(self, octets: bytes, deadline: float) -> None:
+        """All of `octets`. Raises `PeerBroken` or `DeadlineExceeded`; then some may be sent."""
+        sent = self.send_nowait(octets)
+        if sent == len(octets):
+            return
+        view = memoryview(octets)[sent:]
+        while view:
+            await self.pause(deadline)
+            view = view[self.send_nowait(view) :]
+
+    async def pause(self, deadline: float) -> None:
+        """Wait until the last `*_nowait` call may be worth trying again."""
+        self.readiness.arm(self.fd, self.wants)
+        await self._waiter.wait(deadline)
+
+    async def peek(self, enough_octets: int, deadline: float) -> bytes:
+        """The first octets of a plain stream, left in the kernel: `enough_octets` or more, or fewer
+        if the stream ends there.
+
+        SO_RCVLOWAT keeps the level-triggered epoll silent until that many are there (socket(7)).
+        """
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough_octets)
+        seen = -1
+        while True:
+            try:
+                octets = self.sock.recv(max(enough_octets, 4096), socket.MSG_PEEK)
+            except BlockingIOError:
+                octets = None
+            except OSError as error:
+                raise PeerBroken(_describe(error)) from error
+            if octets is not None and (len(octets) >= enough_octets or len(octets) == seen):
+                break
+            seen = -1 if octets is None else len(octets)  # woken without more: the stream ended
+            self.readiness.arm(self.fd, IN | select.EPOLLRDHUP)
+            await self._waiter.wait(deadline)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        return octets
+
+    async def handshake(
+        self, context: ssl.SSLContext, deadline: float, *, server_name: str | None = None
+    ) -> None:
+        """Become a TLS leg: as client verifying `server_name` if that is given, else as server.
+
+        Raises `PeerBroken` (OpenSSL has sent its alert) or `DeadlineExceeded`.
+        """
+        try:
+            tls = context.wrap_socket(
+                self.sock,
+                server_side=server_name is None,
+                do_handshake_on_connect=False,
+                server_hostname=server_name,
+            )
+        except (OSError, ValueError) as error:  # the peer went away in the meantime
+            raise PeerBroken(_describe(error)) from error
+        self.sock = self.tls = tls
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.wants = IN
+            except ssl.SSLWantWriteError:
+                self.wants = OUT
+            except OSError as error:
+                raise PeerBroken(_describe(error)) from error
+            else:
+                return
+            await self.pause(deadline)
+
+    def _on_event(self, mask: int) -> None:
+        self.ready = True
+        self._waiter.wake(mask)
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close in order, without waiting: close_notify and FIN. Safe to call twice."""
+        if not self._closed:
+            self.end_nowait()
+            self._drop()
+
+    def abort(self) -> None:
+        """Close with RST: whatever is in flight is lost, and the peer knows at once."""
+        if not self._closed:
+            with contextlib.suppress(OSError):
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+            self._drop()
+
+    @property
+    def closed(self) -> bool:
+        """Whether this leg was let go."""
+        return self._closed
+
+    def _drop(self) -> None:
+        self._closed = True
+        self.readiness.forget(self.fd)
+        with contextlib.suppress(OSError):
+            self.sock.close()
+
+
+async def connect(
+    sock: socket.socket, address: tuple[str, int], channel: Channel, deadline: float
+) -> None:
+    """Connect `sock`, which `channel` holds, to a numeric `address`.
+
+    Raises `PeerBroken` or `DeadlineExceeded`.
+    """
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        channel.wants = OUT
+        await channel.pause(deadline)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise PeerBroken(_describe(OSError(code, ""))) from None
+    except OSError as error:
+        raise PeerBroken(_describe(error)) from error
+
+
+def deadline_in(seconds: float) -> float:
+    """The Trio time `seconds` from now."""
+    return trio.current_time() + seconds
+
+
+def _describe(error: Exception) -> str:
+    """A short text without addresses or file names: OpenSSL's reason, or the errno's name."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "TLS failure").lower().replace("_", " ")
+    if isinstance(error, OSError) and error.errno is not None:
+        return errno.errorcode.get(error.errno, str(error.errno))
+    return type(error).__name__

@@ -1,0 +1,201 @@
+"""Every connection the guard holds, for `who`, `kick`, limits and bans."""
+
+import itertools
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+import trio
+
+from gatekeeper.ban import Ban
+from gatekeeper.events import Client
+from gatekeeper.prefix import Prefix
+
+_BOOT: Final = secrets.token_hex(2)  # tells the session ids of two runs apart
+_counter = itertools.count(1)
+
+
+class Phase(Enum):
+    """How far a session is."""
+
+    HANDSHAKE = "handshake"
+    DIALOGUE = "dialogue"
+    RELAY = "relay"
+
+
+class End(Enum):
+    """Why a session ended; stable words for the log."""
+
+    CLIENT = "client-closed"
+    BACKEND = "backend-closed"
+    LOGOUT = "logout"
+    TIMEOUT = "timeout"
+    BROKEN = "connection-broken"
+    TLS = "tls-failed"
+    REFUSED = "refused"
+    VIOLATION = "violation"
+    UNAVAILABLE = "backend-unavailable"
+    BANNED = "banned"
+    KICKED = "kicked"
+    SHUTDOWN = "shutdown"
+
+
+class Relayed(Protocol):
+    """What a session without a task is held by."""
+
+    def abort(self) -> None:
+        """Reset both legs at once."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether the client sits in IMAP IDLE."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as `who` shows it."""
+
+    id: str
+    listener: str
+    protocol: str
+    address: str
+    port: int
+    account: str
+    phase: str
+    since_s: float
+    idle: bool
+
+
+class Session:
+    """One connection from accept to its end, whichever part of the guard holds it now."""
+
+    __slots__ = (
+        "authcid",
+        "cancel_scope",
+        "client",
+        "end",
+        "id",
+        "judging",
+        "link",
+        "phase",
+        "server_name",
+        "since",
+        "tls_version",
+    )
+
+    def __init__(self, client: Client) -> None:
+        self.id = f"{_BOOT}{next(_counter):x}"
+        self.client = client
+        self.since = trio.current_time()
+        self.phase = Phase.HANDSHAKE
+        self.authcid = ""
+        self.tls_version = ""
+        self.server_name: str | None = None
+        self.end: End | None = None
+        # While its own event is judged a session is not ended from outside: it hears the verdict.
+        self.judging = False
+        self.cancel_scope: trio.CancelScope | None = trio.CancelScope()
+        self.link: Relayed | None = None
+
+    def stop(self, end: End) -> None:
+        """End the session from outside, at once and without a word."""
+        if self.end is None:
+            self.end = end
+        if self.link is not None:
+            self.link.abort()
+        elif self.cancel_scope is not None:
+            self.cancel_scope.cancel()
+
+    def view(self) -> SessionView:
+        """What `who` shows."""
+        client = self.client
+        return SessionView(
+            id=self.id,
+            listener=client.listener,
+            protocol=client.protocol.value,
+            address=client.address,
+            port=client.port,
+            account=self.authcid,
+            phase=self.phase.value,
+            since_s=trio.current_time() - self.since,
+            idle=self.link is not None and self.link.idle,
+        )
+
+
+class SessionTable:
+    """All sessions, found by entity. Bounded by the server, which counts before it accepts."""
+
+    __slots__ = ("_by_entity", "_on_end", "_sessions")
+
+    def __init__(self, on_end: Callable[[Session], None]) -> None:
+        """`on_end` is called once for each session when it leaves the table."""
+        self._sessions: dict[str, Session] = {}
+        self._by_entity: dict[Prefix, set[Session]] = {}
+        self._on_end = on_end
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def count_of(self, entity: Prefix) -> int:
+        """Sessions of one entity."""
+        return len(self._by_entity.get(entity, ()))
+
+    def add(self, session: Session) -> None:
+        """Enter `session`."""
+        self._sessions[session.id] = session
+        self._by_entity.setdefault(session.client.entity, set()).add(session)
+
+    def remove(self, session: Session) -> None:
+        """Take `session` out and report its end; a second call does nothing."""
+        if self._sessions.pop(session.id, None) is None:
+            return
+        entity = session.client.entity
+        siblings = self._by_entity[entity]
+        siblings.discard(session)
+        if not siblings:
+            del self._by_entity[entity]
+        self._on_end(session)
+
+    def list(self) -> list[SessionView]:
+        """All sessions as `who` shows them, oldest first."""
+        return [session.view() for session in self._sessions.values()]
+
+    def kick(self, selector: str) -> int:
+        """End the sessions whose id, account or address is `selector`, or whose address lies in the
+        prefix it names; the count."""
+        chosen = [session for session in self._sessions.values() if _selects(selector, session)]
+        return _stop_all(chosen, End.KICKED)
+
+    def end_banned(self, ban: Ban) -> int:
+        """End every session `ban` keeps out, but the one being judged; the count."""
+        scope, prefix = ban.scope, ban.prefix
+        if prefix in self._by_entity:
+            found: Iterable[Session] = self._by_entity[prefix]
+        else:
+            found = (s for s in self._sessions.values() if prefix.covers(s.client.entity))
+        chosen = [s for s in found if s.client.scope is scope and not s.judging]
+        return _stop_all(chosen, End.BANNED)
+
+    def end_all(self, end: End) -> int:
+        """End every session; the count."""
+        return _stop_all(list(self._sessions.values()), end)
+
+
+def _stop_all(sessions: list[Session], end: End) -> int:
+    for session in sessions:
+        session.stop(end)
+    return len(sessions)
+
+
+def _selects(selector: str, session: Session) -> bool:
+    client = session.client
+    if selector in {session.id, client.address} or selector == session.authcid != "":
+        return True
+    try:
+        return "/" in selector and Prefix.parse(selector).covers(client.entity)
+    except ValueError:
+        return False

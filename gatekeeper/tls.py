@@ -1,0 +1,74 @@
+"""Certificates and TLS contexts of the guard's own side.
+
+Settings follow RFC 9325: TLS 1.2 and 1.3, AEAD with forward secrecy only, no compression, no
+renegotiation. A set of contexts is built whole and checked before it replaces the one in use, so a
+half-renewed pair never reaches a live context (loading a mismatched pair into one breaks it).
+"""
+
+import ssl
+from collections.abc import Iterable
+from typing import Final
+
+from gatekeeper.errors import ConfigError
+from gatekeeper.settings import CertificatePair, TlsSettings
+
+# AES-256 before ChaCha20 before AES-128, ECDSA before RSA; neither CBC nor finite-field DH.
+_CIPHERS: Final = ":".join(
+    f"ECDHE-{signature}-{cipher}"
+    for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256")
+    for signature in ("ECDSA", "RSA")
+)
+_TICKETS: Final = 1  # one resumption ticket a handshake: each costs a record and an encryption
+
+
+class Certificates:
+    """All server contexts of one ALPN protocol, chosen by server name."""
+
+    __slots__ = ("_by_name", "_default")
+
+    def __init__(self, settings: TlsSettings, alpn: str) -> None:
+        """Build and verify every context. Raises `ConfigError` naming the file at fault."""
+        self._default = _server_context(settings.pairs, alpn) if settings.pairs else None
+        self._by_name: dict[str, ssl.SSLContext] = {}
+        for sni in settings.sni:
+            context = _server_context(sni.pairs, alpn)
+            for name in sni.names:
+                self._by_name[name.lower().rstrip(".")] = context
+
+    def context_for(self, server_name: str | None) -> ssl.SSLContext | None:
+        """The context for a lower-case name from the ClientHello: exact, then `*.parent`, then the
+        default. None where no certificate is configured at all."""
+        if server_name and self._by_name:
+            found = self._by_name.get(server_name)
+            if found is None:
+                found = self._by_name.get("*." + server_name.partition(".")[2])
+            if found is not None:
+                return found
+        return self._default
+
+
+def _server_context(pairs: Iterable[CertificatePair], alpn: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= (
+        ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_COMPRESSION
+    )
+    context.num_tickets = _TICKETS
+    context.set_alpn_protocols([alpn])
+    for pair in pairs:
+        _load(context, pair)
+    return context
+
+
+def _load(context: ssl.SSLContext, pair: CertificatePair) -> None:
+    def refuse_passphrase() -> str:
+        raise ConfigError(f"{pair.private_key}: the key is encrypted; a service needs a plain one")
+
+    try:
+        context.load_cert_chain(pair.certificate, pair.private_key, password=refuse_passphrase)
+    except ssl.SSLError as error:
+        reason = (error.reason or "unreadable").lower().replace("_", " ")
+        raise ConfigError(f"{pair.certificate} with {pair.private_key}: {reason}") from error
+    except OSError as error:
+        raise ConfigError(f"{pair.certificate} or {pair.private_key}: {error.strerror}") from error
