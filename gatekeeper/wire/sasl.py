@@ -102,14 +102,15 @@ def normalise_authcid(authcid: str, default_domain: str = "") -> str:
 
     Compatibility forms and case are folded, surrounding blanks go, and `default_domain` (already
     folded) is added where there is none: `Bob@X`, `bob@x ` and, with a default of `x`, `bob` are
-    one. Only the first `MAX_AUTHCID_CHARACTERS` count. An empty name stays empty.
+    one. Only the first `MAX_AUTHCID_CHARACTERS` count, before and after folding, which can make
+    eighteen characters of one. An empty name stays empty.
     """
     name = authcid[:MAX_AUTHCID_CHARACTERS]
     if name.isascii():
         name = name.strip().lower()
     else:
         folded = unicodedata.normalize("NFKC", name).casefold()
-        name = unicodedata.normalize("NFKC", folded).strip()
+        name = unicodedata.normalize("NFKC", folded)[:MAX_AUTHCID_CHARACTERS].strip()
     if default_domain and name and "@" not in name:
         return f"{name}@{default_domain}"
     return name
