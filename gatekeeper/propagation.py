@@ -1,0 +1,156 @@
+"""From the Ledger to what applies and keeps its bans, at once and in batches.
+
+Theory of operation. A feed subscribes to the Ledger and keeps the last change of each prefix and
+scope that is not applied yet. Its one task sleeps on an event, not on a timer: the first change
+wakes it, it takes what is there and applies it; what comes meanwhile makes the next batch. So one
+ban goes out alone and at once, and a flood of them in a few large transactions.
+
+When applying fails, the changes stay (newer ones of the same key win) and are tried again after a
+growing pause. The batch is halved at each failure: a change that is refused for itself, and not
+because nobody answers, ends up alone, at the end of the queue, and no longer holds up the others.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import trio
+
+from gatekeeper.abc import BanChange, Enforcer, Store
+from gatekeeper.ban import Ban, Scope
+from gatekeeper.errors import EnforcerError, GatekeeperError, StoreError
+from gatekeeper.ledger import Ledger
+from gatekeeper.prefix import Prefix
+
+MAX_BATCH: Final = 2_000  # a netlink transaction of about 200 KiB, a few ms in the kernel
+MAX_WAITING: Final = 1_000_000  # as many as the Ledger holds; the oldest change goes first
+FIRST_PAUSE_S: Final = 0.1
+MAX_PAUSE_S: Final = 30.0
+
+Apply = Callable[[Sequence[BanChange], float], Awaitable[None]]
+OnHealth = Callable[[GatekeeperError | None], None]
+
+
+class ChangeFeed:
+    """The changes of a Ledger that one follower has not applied yet.
+
+    `apply(changes, now)` is all or none and raises an error of class `failure` for none.
+    `clock` gives Unix time. `on_health` hears the error when applying begins to fail, and None
+    when it works again: once each, however long it takes.
+
+    Overflow, after a long outage: the oldest change is dropped. A ban dropped is still refused by
+    the guard itself; a lift dropped leaves a kernel element that ends by its own timeout.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        apply: Apply,
+        failure: type[GatekeeperError],
+        *,
+        clock: Callable[[], float],
+        on_health: OnHealth,
+        capacity: int = MAX_WAITING,
+    ) -> None:
+        self._ledger = ledger
+        self._apply = apply
+        self._failure = failure
+        self._clock = clock
+        self._on_health = on_health
+        self._capacity = capacity
+        self._waiting: OrderedDict[tuple[Prefix, Scope], BanChange] = OrderedDict()
+        self._wake = trio.Event()
+        self._limit = MAX_BATCH
+        self._healthy = True
+        ledger.subscribe(self._put)
+
+    def __len__(self) -> int:
+        """The number of changes not applied yet."""
+        return len(self._waiting)
+
+    def refill(self) -> None:
+        """Apply every ban in force anew: the follower has lost its table, or is new."""
+        for ban in self._ledger.bans():
+            self._put(ban)
+
+    async def run(self) -> None:
+        """Apply changes until cancelled. A batch under way when cancelled may or may not have been
+        applied; `flush` applies it again, which does no harm."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            await self._wake.wait()
+            if await self._apply_batch():
+                pause_s = FIRST_PAUSE_S
+            else:
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, MAX_PAUSE_S)
+
+    async def flush(self) -> None:
+        """Apply what waits, giving up at the first failure: the last act of a shutdown."""
+        while self._waiting and await self._apply_batch():
+            pass
+
+    async def _apply_batch(self) -> bool:
+        """Apply the oldest changes that wait; whether it worked."""
+        now = self._clock()
+        batch = self._take(now)
+        try:
+            if batch:
+                await self._apply(batch, now)
+        except self._failure as error:
+            self._put_back(batch)
+            self._limit = max(1, self._limit // 2)
+            self._say(error)
+            return False
+        except BaseException:  # cancelled: `flush` may still want them
+            self._put_back(batch)
+            raise
+        self._limit = min(MAX_BATCH, self._limit * 2)
+        self._say(None)
+        return True
+
+    def _take(self, now: float) -> list[BanChange]:
+        """At most one batch, without bans that have ended while they waited."""
+        batch: list[BanChange] = []
+        while self._waiting and len(batch) < self._limit:
+            _, change = self._waiting.popitem(last=False)
+            if not (isinstance(change, Ban) and change.until <= now):
+                batch.append(change)
+        if not self._waiting:
+            self._wake = trio.Event()
+        return batch
+
+    def _put(self, change: BanChange) -> None:
+        self._waiting[change.prefix, change.scope] = change
+        if len(self._waiting) > self._capacity:
+            self._waiting.popitem(last=False)
+        self._wake.set()
+
+    def _put_back(self, batch: list[BanChange]) -> None:
+        for change in batch:
+            if (change.prefix, change.scope) not in self._waiting:
+                self._put(change)
+
+    def _say(self, error: GatekeeperError | None) -> None:
+        if self._healthy != (error is None):
+            self._healthy = error is None
+            self._on_health(error)
+
+
+def enforcer_feed(
+    ledger: Ledger, enforcer: Enforcer, *, clock: Callable[[], float], on_health: OnHealth
+) -> ChangeFeed:
+    """A feed for an Enforcer. It begins with every ban in force: kernel and Ledger agree at start.
+
+    Have the Enforcer call `refill` when it finds its table made anew.
+    """
+    feed = ChangeFeed(ledger, enforcer.apply, EnforcerError, clock=clock, on_health=on_health)
+    feed.refill()
+    return feed
+
+
+def store_feed(
+    ledger: Ledger, store: Store, *, clock: Callable[[], float], on_health: OnHealth
+) -> ChangeFeed:
+    """A feed for a Store, from the next change on: what is in force came out of it."""
+    return ChangeFeed(ledger, store.record, StoreError, clock=clock, on_health=on_health)

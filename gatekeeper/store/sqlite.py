@@ -1,0 +1,203 @@
+"""Bans in one SQLite file, written in batches from one thread at a time.
+
+The file is its owner's alone (mode 0600) and can be read with the `sqlite3` shell while the guard
+runs: prefixes are text, instants are Unix time in seconds. Write-ahead logging lets readers and the
+one writer work at once (https://www.sqlite.org/wal.html); `synchronous=FULL` makes a recorded ban
+survive a power failure, which costs one fsync per batch and none on the path of a verdict.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import trio
+
+from gatekeeper.abc import BanChange
+from gatekeeper.ban import Ban, Origin, Scope
+from gatekeeper.errors import StoreError
+from gatekeeper.prefix import Prefix
+from gatekeeper.verdict import Reason
+
+Result = TypeVar("Result")
+
+APPLICATION_ID: Final = 0x676B7072  # "gkpr"; tells our file from another program's
+SCHEMA_VERSION: Final = 1
+BUSY_TIMEOUT_S: Final = 5.0  # how long another program, say a backup, may hold the file
+FILE_MODE: Final = 0o600
+
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE ban (
+    prefix TEXT NOT NULL,
+    scope  TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    level  INTEGER NOT NULL,
+    since  REAL NOT NULL,
+    until  REAL NOT NULL,
+    origin TEXT NOT NULL,
+    note   TEXT NOT NULL,
+    PRIMARY KEY (prefix, scope)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ban_until ON ban (until);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+_SELECT: Final = (
+    "SELECT prefix, scope, reason, level, since, until, origin, note FROM ban WHERE until > ?"
+)
+_PUT: Final = "INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_LIFT: Final = "DELETE FROM ban WHERE prefix = ? AND scope = ?"
+_PRUNE: Final = "DELETE FROM ban WHERE until <= ?"
+
+
+class SqliteStore:
+    """Durable bans; see `gatekeeper.abc.Store`. Made with `open`.
+
+    A cancelled `record` or `load` still finishes its work in the thread before it returns.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, memory_s: float) -> None:
+        self._connection = connection
+        self._path = path
+        self._memory_s = memory_s
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    @classmethod
+    async def open(cls, path: Path, memory_s: float) -> Self:
+        """Open or make the file at `path`; its directory must exist.
+
+        Bans ended more than `memory_s` ago are dropped. Raises `StoreError` where the file cannot
+        be opened or written, is damaged, or belongs to something else.
+        """
+
+        def connect() -> sqlite3.Connection:
+            return _translated(path, lambda: _connect(path))
+
+        return cls(await trio.to_thread.run_sync(connect), path, memory_s)
+
+    async def load(self, now: float) -> list[Ban]:
+        """See `gatekeeper.abc.Store.load`."""
+        oldest = now - self._memory_s
+        return await self._in_thread(lambda: _select(self._connection, oldest))
+
+    async def record(self, changes: Sequence[BanChange], now: float) -> None:
+        """See `gatekeeper.abc.Store.record`; one transaction."""
+        oldest = now - self._memory_s
+        await self._in_thread(lambda: _write(self._connection, changes, oldest))
+
+    async def aclose(self) -> None:
+        """Wait for a write under way and close the file, even when cancelled."""
+        with trio.CancelScope(shield=True):
+            await self._in_thread(self._connection.close)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await trio.to_thread.run_sync(
+            lambda: _translated(self._path, work), limiter=self._one_at_a_time
+        )
+
+
+def _translated(path: Path, work: Callable[[], Result]) -> Result:
+    """The one place where the library's errors become ours."""
+    try:
+        return work()
+    except (OSError, sqlite3.OperationalError) as error:
+        raise StoreError(f"{path}: cannot be used as the ban database: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{path}: the ban database is damaged or is none ({error}); "
+            "move it away and a new one is made"
+        ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Made before SQLite sees it, so that it never exists with a wider mode; the -wal and -shm files
+    # take their mode from it.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        os.fchmod(descriptor, FILE_MODE)
+    finally:
+        os.close(descriptor)
+    # Trio's threads differ from call to call; the limiter lets in one at a time.
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    application_id, version, tables = (
+        connection.execute(query).fetchone()[0]
+        for query in (
+            "PRAGMA application_id",
+            "PRAGMA user_version",
+            "SELECT count(*) FROM sqlite_schema",
+        )
+    )
+    if tables and application_id != APPLICATION_ID:
+        raise sqlite3.DatabaseError("the database of another program")
+    if version > SCHEMA_VERSION:
+        raise sqlite3.OperationalError(
+            f"it was written by a newer gatekeeper (schema {version}, known {SCHEMA_VERSION})"
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    if not tables:
+        connection.executescript(_SCHEMA)
+
+
+def _select(connection: sqlite3.Connection, oldest: float) -> list[Ban]:
+    return [_ban(row) for row in connection.execute(_SELECT, (oldest,))]
+
+
+def _write(connection: sqlite3.Connection, changes: Sequence[BanChange], oldest: float) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for change in changes:
+            if isinstance(change, Ban):
+                connection.execute(_PUT, _row(change))
+            else:
+                connection.execute(_LIFT, (str(change.prefix), change.scope.value))
+        connection.execute(_PRUNE, (oldest,))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # some errors, such as a full disk, have ended it already
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _row(ban: Ban) -> tuple[str, str, str, int, float, float, str, str]:
+    return (
+        str(ban.prefix),
+        ban.scope.value,
+        ban.reason.value,
+        ban.level,
+        ban.since,
+        ban.until,
+        ban.origin.value,
+        ban.note,
+    )
+
+
+def _ban(row: tuple[str, str, str, int, float, float, str, str]) -> Ban:
+    prefix, scope, reason, level, since, until, origin, note = row
+    try:
+        return Ban(
+            Prefix.parse(prefix),
+            Scope(scope),
+            Reason(reason),
+            level,
+            since,
+            until,
+            Origin(origin),
+            note,
+        )
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"row {prefix!r}: {error}") from error
