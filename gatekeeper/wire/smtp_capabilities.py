@@ -31,6 +31,7 @@ ALLOWED_KEYWORDS: Final = frozenset(
 )
 
 _KEYWORD: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9-]*")
+_SIZE: Final = re.compile(r"[0-9]{1,20}")  # RFC 1870 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,7 @@ class EhloFacts:
     def size_octets(self) -> int | None:
         """The largest message taken (RFC 1870); None where none is told, or 0 for no limit."""
         value = next(iter(self.keywords.get("SIZE", ())), "")
-        return (
-            int(value) or None if value.isascii() and value.isdigit() and len(value) <= 20 else None
-        )
+        return int(value) or None if _SIZE.fullmatch(value) else None
 
 
 def read_ehlo(reply: Reply) -> EhloFacts:
