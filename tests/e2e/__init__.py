@@ -1,0 +1,1 @@
+"""Real servers and real clients around a real guard; everything runs privately on loopback."""
