@@ -83,7 +83,7 @@ class DataContent:
 
     def _is_plain(self, octets: bytes) -> bool:
         """No lone dot ends, begins or stands in `octets`, whatever comes before and after."""
-        if self._held or len(octets) < 3:
+        if self._held or len(octets) < 2:  # two are kept as `_before`
             return False
         if b"." not in octets:
             return True
