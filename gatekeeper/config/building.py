@@ -1,0 +1,172 @@
+"""The tree as `Settings`: one function per table, every problem noted."""
+
+import dataclasses
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from gatekeeper.config import values
+from gatekeeper.config.reading import Value
+from gatekeeper.config.sections import Section
+from gatekeeper.events import MailProtocol
+from gatekeeper.settings import (
+    Announce,
+    BackendSettings,
+    BareNewlines,
+    CertificatePair,
+    EnforceSettings,
+    LimitSettings,
+    ListenerSettings,
+    Mode,
+    PolicySettings,
+    Settings,
+    SniSettings,
+    StoreSettings,
+    TlsMode,
+    TlsSettings,
+)
+
+# Numbers for which nought has a meaning: the thing does not count, is not waited for.
+MAY_BE_ZERO: Final = frozenset(
+    {
+        "auth_failure_weight",
+        "unknown_recipient_weight",
+        "violation_weight",
+        "hostile_violation_weight",
+        "tarpit_base_s",
+        "tarpit_max_s",
+        "repeat_window_s",
+        "drain_s",
+    }
+)
+_SQLITE: Final = "sqlite://"
+
+Numbers = TypeVar("Numbers", PolicySettings, LimitSettings)
+
+
+def build(top: Section, files: tuple[Path, ...]) -> Settings:
+    """`Settings` of the top-level table. They hold stand-ins where `top` has noted problems."""
+    defaults = Settings("", TlsSettings(), (), {})
+    settings = Settings(
+        hostname=top.take("hostname", values.host_name, "") or socket.getfqdn(),
+        tls=_tls(top.section("tls")),
+        listeners=tuple(_listener(one) for one in top.sections("listener", "[[listener]]")),
+        backends={name: _backend(name, one) for name, one in top.named("backend").items()},
+        mode=top.take("mode", values.choice(Mode), defaults.mode),
+        allow=top.each("allow", values.prefix),
+        state_dir=top.take("state_dir", values.path, defaults.state_dir),
+        run_dir=top.take("run_dir", values.path, defaults.run_dir),
+        user=top.take("user", values.name, defaults.user),
+        bare_newlines=top.take(
+            "bare_newlines", values.choice(BareNewlines), defaults.bare_newlines
+        ),
+        enforce=_enforce(top.section("enforce")),
+        store=_store(top.section("store")),
+        policy=_numbers(top.section("policy"), PolicySettings()),
+        limits=_numbers(top.section("limits"), LimitSettings()),
+        files=files,
+    )
+    top.done()
+    return settings
+
+
+def _tls(section: Section) -> TlsSettings:
+    pairs = _pairs(section) if section.has("certificate") or section.has("private_key") else ()
+    sni = tuple(_sni(one) for one in section.sections("sni", "[[tls.sni]]"))
+    section.expect("certificate", "private_key")
+    section.done()
+    return TlsSettings(pairs, sni)
+
+
+def _sni(section: Section) -> SniSettings:
+    settings = SniSettings(section.require_each("names", values.server_name), _pairs(section))
+    section.done()
+    return settings
+
+
+def _pairs(section: Section) -> tuple[CertificatePair, ...]:
+    certificates = section.require_each("certificate", values.path)
+    keys = section.require_each("private_key", values.path)
+    if certificates and keys and len(certificates) != len(keys):
+        section.blame(
+            "private_key",
+            f"{len(keys)} for {len(certificates)} in certificate: each has its own, in one order",
+        )
+    return tuple(CertificatePair(*pair) for pair in zip(certificates, keys, strict=False))
+
+
+def _listener(section: Section) -> ListenerSettings:
+    name = section.require("name", values.name, "")
+    if name:
+        section.title = f'[[listener]] "{name}"'
+    settings = ListenerSettings(
+        name=name,
+        protocol=section.require("protocol", values.choice(MailProtocol), MailProtocol.SMTP),
+        bind=section.require_each("bind", values.bind_endpoint),
+        tls=section.require("tls", values.choice(TlsMode), TlsMode.NONE),
+        backend=section.require("backend", values.text, ""),
+        proxy_protocol_from=section.each("proxy_protocol_from", values.prefix),
+    )
+    section.done()
+    return settings
+
+
+def _backend(name: str, section: Section) -> BackendSettings:
+    defaults = BackendSettings("", ())
+    settings = BackendSettings(
+        name=name,
+        address=section.require_each("address", values.backend_endpoint),
+        tls=section.take("tls", values.choice(TlsMode), defaults.tls),
+        announce=section.take("announce", values.choice(Announce), defaults.announce),
+        tls_ca=section.take("tls_ca", values.path, None),
+        tls_name=section.take("tls_name", values.host_name, defaults.tls_name),
+        proxy_tlvs=section.take("proxy_tlvs", values.boolean, None),
+        connect_timeout_s=section.take(
+            "connect_timeout", values.positive(values.seconds), defaults.connect_timeout_s
+        ),
+    )
+    section.done()
+    return settings
+
+
+def _enforce(section: Section) -> EnforceSettings:
+    settings = EnforceSettings(nft=section.take("nft", values.boolean, EnforceSettings().nft))
+    if section.each("xdp", values.text):
+        section.blame("xdp", "this version has no XDP: leave the list empty")
+    section.done()
+    return settings
+
+
+def _store(section: Section) -> StoreSettings:
+    path = section.take("url", _store_path, StoreSettings().path)
+    section.done()
+    return StoreSettings(path)
+
+
+def _store_path(value: Value) -> Path | None:
+    url = values.text(value)
+    if url == "memory:":
+        return None
+    if not url.startswith(f"{_SQLITE}/") or url.endswith("/"):
+        raise ValueError(f'wants "sqlite:///PATH" or "memory:", not {values.quoted(url)}')
+    return values.path(Value(value.at, url.removeprefix(_SQLITE)))
+
+
+def _numbers(section: Section, defaults: Numbers) -> Numbers:
+    """A record of numbers, read by its own fields: durations lose their `_s` in TOML."""
+    found: dict[str, Any] = {}  # the fields' types are read off the defaults, one by one
+    for field in dataclasses.fields(defaults):
+        default = getattr(defaults, field.name)
+        key = field.name.removesuffix("_s")
+        if isinstance(default, int):
+            found[field.name] = section.take(key, values.count, default)
+            continue
+        read: Callable[[Value], float] = values.seconds
+        if key == field.name:
+            read = values.number
+        if field.name not in MAY_BE_ZERO:
+            read = values.positive(read)
+        found[field.name] = section.take(key, read, default)
+    section.done()
+    return dataclasses.replace(defaults, **found)

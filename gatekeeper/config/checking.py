@@ -1,0 +1,136 @@
+"""What single keys cannot show: whether the settings make sense together."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from gatekeeper.config.sections import Section
+from gatekeeper.config.values import bind_endpoint, nearest, quoted
+from gatekeeper.events import MailProtocol
+from gatekeeper.prefix import pack_address
+from gatekeeper.settings import (
+    Announce,
+    BackendSettings,
+    Endpoint,
+    LimitSettings,
+    ListenerSettings,
+    PolicySettings,
+    Settings,
+    TlsMode,
+)
+
+_WILDCARDS: Final = (bytes(4), bytes(16))
+_LOOPBACKS: Final = (b"\x7f", bytes(15) + b"\x01")  # by the first octets
+
+# The first key's number must not be above the second's.
+_ORDERS: Final = (
+    ("policy", "auth_tarpit_score", "auth_ban_score"),
+    ("policy", "mx_tarpit_score", "mx_ban_score"),
+    ("policy", "tarpit_base", "tarpit_max"),
+    ("policy", "ban_first", "ban_max"),
+)
+
+
+def check_together(settings: Settings, top: Section) -> None:
+    """Note in `top` every contradiction between keys of `settings`, which were built from it."""
+    listeners = list(zip(settings.listeners, top.sections("listener", "[[listener]]"), strict=True))
+    if not listeners:
+        top.blame("", "no [[listener]]: there is nothing to guard")
+    for listener, section in listeners:
+        if listener.name:
+            section.title = f'[[listener]] "{listener.name}"'
+        _check_certificate(listener, section, top)
+        _check_route(listener, section, settings)
+    _check_binds([(listener.name, section) for listener, section in listeners])
+    backends = top.named("backend")
+    for name, backend in settings.backends.items():
+        _check_backend(backend, backends[name], settings)
+    _check_orders(settings, top)
+
+
+def _check_certificate(listener: ListenerSettings, section: Section, top: Section) -> None:
+    if listener.tls is not TlsMode.NONE and not top.section("tls").has("certificate"):
+        section.blame("tls", "needs a certificate: [tls] has none")
+
+
+def _check_route(listener: ListenerSettings, section: Section, settings: Settings) -> None:
+    if section.wrong("backend") or section.wrong("protocol"):
+        return
+    backend = settings.backends.get(listener.backend)
+    if backend is None:
+        hint = nearest(listener.backend, settings.backends)
+        section.blame("backend", f"there is no [backend.{listener.backend}]{hint}")
+        return
+    imap = listener.protocol is MailProtocol.IMAP
+    if backend.announce is Announce.IMAP_ID and not imap:
+        section.blame("backend", f"{quoted(backend.name)} announces by IMAP ID, which is not SMTP")
+    if backend.announce is Announce.XCLIENT and imap:
+        section.blame("backend", f"{quoted(backend.name)} announces by XCLIENT, which is not IMAP")
+
+
+def _check_binds(listeners: list[tuple[str, Section]]) -> None:
+    """Two sockets cannot have one address, nor one of them all addresses of that port."""
+    taken: list[tuple[Endpoint, str]] = []
+    for name, section in listeners:
+        for value in section.elements("bind"):
+            try:
+                endpoint = bind_endpoint(value)
+            except ValueError:
+                continue  # told already
+            for other, owner in taken:
+                if _collide(endpoint, other):
+                    text = f"{endpoint} collides with {other} of listener {quoted(owner)}"
+                    section.blame_value("bind", value, text)
+                    break
+            taken.append((endpoint, name))
+
+
+def _collide(one: Endpoint, other: Endpoint) -> bool:
+    if one.port != other.port:
+        return False
+    first, second = pack_address(one.host), pack_address(other.host)
+    if len(first) != len(second):
+        return False  # IPv6 sockets are made for IPv6 alone
+    return first == second or first in _WILDCARDS or second in _WILDCARDS
+
+
+def _check_backend(backend: BackendSettings, section: Section, settings: Settings) -> None:
+    if backend.tls is TlsMode.NONE and not section.wrong("tls"):
+        for key in ("tls_ca", "tls_name"):
+            if section.has(key):
+                section.blame(key, 'has no use without tls: write tls = "starttls" or "implicit"')
+    proxy_v2 = backend.announce is Announce.PROXY_V2 or section.wrong("announce")
+    if backend.proxy_tlvs is not None and not proxy_v2:
+        section.blame("proxy_tlvs", 'is for announce = "proxy-v2" only')
+    for listener in settings.listeners:
+        for endpoint in _leads_back(backend, listener):
+            text = f"{endpoint} is listener {quoted(listener.name)} itself: a loop"
+            section.blame("address", text)
+
+
+def _leads_back(backend: BackendSettings, listener: ListenerSettings) -> Iterator[Endpoint]:
+    for endpoint in backend.address:
+        try:
+            address = pack_address(endpoint.host)
+        except ValueError:
+            continue  # a name: what it means is not in this text
+        for bind in listener.bind:
+            bound = pack_address(bind.host)
+            everywhere = bound in _WILDCARDS and address.startswith(_LOOPBACKS)
+            same = bound == address or (everywhere and len(bound) == len(address))
+            if same and bind.port == endpoint.port:
+                yield endpoint
+
+
+def _check_orders(settings: Settings, top: Section) -> None:
+    for table, low, high in _ORDERS:
+        record = settings.policy if table == "policy" else settings.limits
+        first, second = _number(record, low), _number(record, high)
+        if first > second:
+            section = top.section(table)
+            at = low if section.has(low) else high
+            section.blame(at, f"{low} is above {high} ({first:.0f} and {second:.0f})")
+
+
+def _number(record: PolicySettings | LimitSettings, key: str) -> float:
+    field = key if hasattr(record, key) else f"{key}_s"
+    return float(getattr(record, field))
