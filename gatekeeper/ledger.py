@@ -124,7 +124,7 @@ class Ledger:
             return held
         level = next_level(held or self._past.get((prefix, scope)), now, self._settings)
         until = now + (ban_seconds(level, self._settings) if seconds is None else seconds)
-        ban = Ban(prefix, scope, reason, level, now, until, origin, note[:MAX_NOTE_CHARACTERS])
+        ban = Ban(prefix, scope, reason, level, now, until, origin, _storable(note))
         self._make_room(ban)
         self._put(ban)
         self._tell(ban)
@@ -229,3 +229,8 @@ class Ledger:
 
 def _is_wide(prefix: Prefix) -> bool:
     return prefix.length == _WIDE_BITS[len(prefix.packed)]
+
+
+def _storable(note: str) -> str:
+    """A note any Store can write: bounded, and without what a terminal gave that is not UTF-8."""
+    return note[:MAX_NOTE_CHARACTERS].encode("utf-8", "replace").decode()

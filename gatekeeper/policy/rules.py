@@ -3,7 +3,8 @@
 A Rule returns None where it has no opinion. The strongest of all opinions is the verdict. The
 operator's own Rules have the same shape as these.
 
-A verdict that bans still carries the refusal: the session sends its answer, then closes.
+A verdict that bans still carries the refusal: the session sends its answer, then closes. It is not
+delayed, since the kernel cuts the connection as soon as the ban has reached it.
 """
 
 from collections.abc import Callable
@@ -90,12 +91,12 @@ def tarpit_s(facts: Facts) -> float:
 
 
 def _against(facts: Facts, reason: Reason) -> Verdict | None:
-    delay_s = tarpit_s(facts)
+    if facts.banned:
+        return None  # `banned` has the word, and nothing is gained by holding the connection
     if _ban_due(facts):
-        return Verdict(Action.CLOSE, reason, delay_s, ban=True)
-    if delay_s:
-        return Verdict(Action.DELAY, Reason.TARPIT, delay_s)
-    return None
+        return Verdict(Action.CLOSE, reason, ban=True)
+    delay_s = tarpit_s(facts)
+    return Verdict(Action.DELAY, Reason.TARPIT, delay_s) if delay_s else None
 
 
 def _ban_due(facts: Facts) -> bool:

@@ -103,7 +103,7 @@ def _translated(path: Path, work: Callable[[], Result]) -> Result:
     """The one place where the library's errors become ours."""
     try:
         return work()
-    except (OSError, sqlite3.OperationalError) as error:
+    except (OSError, sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
         raise StoreError(f"{path}: cannot be used as the ban database: {error}") from error
     except sqlite3.DatabaseError as error:
         raise StoreError(
