@@ -1,0 +1,145 @@
+"""`python -m bench`: measure, print, and with `--write` put the table and the plot into docs/."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from bench import endurance, report, workshop
+from bench.machine import describe
+from bench.measure import Wrong, idle_memory, interleave
+from bench.proxies import CONTENDERS, Contender, NotReady, backend, running
+from bench.results import Line, Results
+from bench.scenarios import IDLE, IDLE_ROUNDS_MAX, SCENARIOS, Scenario
+
+_QUICK_ROUNDS: Final = 2
+_QUICK_DIVISOR: Final = 6  # of the sessions in a round
+_LAST_RUN: Final = workshop.OUT / "results.json"
+
+
+def main() -> int:
+    """Exit code 0 when every session of every contender was right, 1 otherwise."""
+    options = _options()
+    if options.render:
+        return _finish(Results.from_json(_LAST_RUN.read_text()), write=True)
+    workshop.OUT.mkdir(parents=True, exist_ok=True)
+    workshop.build()
+    results = Results(machine=describe(), rounds=options.rounds, quick=options.quick)
+    _run(options, results)
+    _LAST_RUN.write_text(results.to_json())
+    return _finish(results, write=options.write)
+
+
+def _options() -> argparse.Namespace:
+    names = [scenario.name for scenario in SCENARIOS] + [IDLE.name, *endurance.NAMES]
+    parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, help="rounds of each scenario (5; quick: 2)")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and sessions")
+    parser.add_argument("--only", action="append", choices=names, help="this scenario")
+    parser.add_argument(
+        "--contender",
+        action="append",
+        choices=[one.name for one in CONTENDERS],
+        help="this contender",
+    )
+    parser.add_argument("--write", action="store_true", help="write docs/performance.{md,png}")
+    parser.add_argument("--render", action="store_true", help="write them from the last run")
+    parser.add_argument(
+        "--profile", action="store_true", help="run the guard under cProfile; no figures then"
+    )
+    options = parser.parse_args()
+    options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else 5)
+    options.only = options.only or (names if not options.quick else names[: -len(endurance.NAMES)])
+    return options
+
+
+def _run(options: argparse.Namespace, results: Results) -> None:
+    chosen = [one for one in CONTENDERS if not options.contender or one.name in options.contender]
+    bench = _Bench(results, chosen, options.quick, options.profile)
+    for scenario in SCENARIOS:
+        if scenario.name in options.only:
+            bench.cpu(scenario)
+    if IDLE.name in options.only:
+        bench.memory(IDLE)
+    guards = [one for one in chosen if one.is_guard]
+    for name in endurance.NAMES:
+        if name in options.only and guards:
+            bench.endure(name, guards[0])
+
+
+class _Bench:
+    """One run: the backend lives as long as a scenario, contenders start fresh for each."""
+
+    def __init__(
+        self, results: Results, contenders: Sequence[Contender], quick: bool, profile: bool
+    ) -> None:
+        self._results = results
+        self._contenders = contenders
+        self._divisor = _QUICK_DIVISOR if quick else 1
+        self._profile = profile
+        self._tls = workshop.certificates()
+
+    def cpu(self, scenario: Scenario) -> None:
+        able = [one for one in self._contenders if one.family not in scenario.without]
+        count = max(2, scenario.count // self._divisor)
+        line = self._line(scenario, scenario.unit)
+        try:
+            with (
+                backend() as behind,
+                running(able, behind, self._tls, profile=self._profile) as listening,
+            ):
+                self._problems(interleave(scenario, listening, self._results.rounds, count, line))
+        except NotReady as error:
+            self._problems([str(error)])
+        print(report.summary(line), flush=True)
+
+    def memory(self, scenario: Scenario) -> None:
+        """Alone and fresh, each: a heap that has worked says little about a session."""
+        count = scenario.count // self._divisor
+        line = self._line(scenario, "KiB")
+        for _ in range(min(self._results.rounds, IDLE_ROUNDS_MAX)):
+            for contender in self._contenders:
+                try:
+                    with (
+                        backend() as behind,
+                        running([contender], behind, self._tls) as (one,),
+                    ):
+                        line.add(contender.name, idle_memory(scenario, one, count))
+                except (NotReady, Wrong) as error:
+                    self._problems([str(error)])
+        print(report.summary(line), flush=True)
+
+    def endure(self, name: str, guard: Contender) -> None:
+        try:
+            with backend() as behind, running([guard], behind, self._tls) as (one,):
+                words = endurance.RUN[name](one, self._divisor)
+        except (NotReady, Wrong) as error:
+            self._problems([str(error)])
+            words = "failed"
+        self._results.endurance[name] = words
+        print(f"{name}: {words}", flush=True)
+
+    def _line(self, scenario: Scenario, unit: str) -> Line:
+        print(f"{scenario.title} ...", file=sys.stderr, flush=True)
+        line = Line(scenario.name, scenario.title, unit, scenario.target)
+        self._results.lines.append(line)
+        return line
+
+    def _problems(self, problems: list[str]) -> None:
+        for problem in problems:
+            print(f"PROBLEM: {problem}", file=sys.stderr, flush=True)
+        self._results.problems += problems
+
+
+def _finish(results: Results, *, write: bool) -> int:
+    print()
+    print(report.table(results))
+    for problem in results.problems:
+        print(f"PROBLEM: {problem}")
+    if write:
+        report.write(results)
+    return 1 if results.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""What the figures were taken on."""
+
+import os
+import platform
+import ssl
+import subprocess
+from pathlib import Path
+
+import gatekeeper
+
+
+def describe() -> dict[str, str]:
+    """The machine and the versions, by name, for the report."""
+    return {
+        "CPU": f"{os.cpu_count()} × {_cpu_model()}",
+        "kernel": platform.release(),
+        "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        "gatekeeper": getattr(gatekeeper, "__version__", "unknown"),
+        "nginx": _first_line(["/usr/sbin/nginx", "-v"]),
+        "HAProxy": _first_line(["/usr/sbin/haproxy", "-v"]),
+        "OpenSSL of both": _first_line(["openssl", "version"]),
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _first_line(command: list[str]) -> str:
+    """What a program says of its version; "missing" where it is not there."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except OSError:
+        return "missing"
+    return (done.stdout + done.stderr).strip().splitlines()[0]
