@@ -50,7 +50,14 @@ class DeadlineExceeded(ChannelError):
 
 
 class BackendUnavailable(GatekeeperError):
-    """No backend could be reached, or the backend broke its own protocol."""
+    """No backend could be reached, or the backend broke its own protocol.
+
+    `farewell` is what it said last, fit to be passed on to the client; usually nothing.
+    """
+
+    def __init__(self, text: str, farewell: bytes = b"") -> None:
+        super().__init__(text)
+        self.farewell = farewell
 
 
 class EnforcerError(GatekeeperError):

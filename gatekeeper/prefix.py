@@ -82,6 +82,14 @@ def pack_address(text: str) -> bytes:
     return packed[12:] if packed.startswith(_V4_MAPPED) else packed
 
 
+def canonical(text: str) -> str:
+    """An address in its one spelling, IPv4-mapped IPv6 as IPv4. Raises `ValueError`."""
+    if ":" not in text:
+        return text
+    packed = pack_address(text)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
 def mask(packed: bytes, length: int) -> bytes:
     """`packed` with all but its first `length` bits cleared."""
     spare = len(packed) * 8 - length

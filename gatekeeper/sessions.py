@@ -49,6 +49,10 @@ class Relayed(Protocol):
         """Reset both legs at once."""
         ...
 
+    def finish(self, end: End) -> None:
+        """Close both legs in order."""
+        ...
+
     @property
     def idle(self) -> bool:
         """Whether the client sits in IMAP IDLE."""
@@ -106,7 +110,10 @@ class Session:
         if self.end is None:
             self.end = end
         if self.link is not None:
-            self.link.abort()
+            if end is End.SHUTDOWN:
+                self.link.finish(end)
+            else:
+                self.link.abort()
         elif self.cancel_scope is not None:
             self.cancel_scope.cancel()
 
@@ -129,12 +136,13 @@ class Session:
 class SessionTable:
     """All sessions, found by entity. Bounded by the server, which counts before it accepts."""
 
-    __slots__ = ("_by_entity", "_on_end", "_sessions")
+    __slots__ = ("_by_entity", "_handshaking", "_on_end", "_sessions")
 
     def __init__(self, on_end: Callable[[Session], None]) -> None:
         """`on_end` is called once for each session when it leaves the table."""
         self._sessions: dict[str, Session] = {}
         self._by_entity: dict[Prefix, set[Session]] = {}
+        self._handshaking: dict[Session, None] = {}  # in order of arrival
         self._on_end = on_end
 
     def __len__(self) -> int:
@@ -148,11 +156,30 @@ class SessionTable:
         """Enter `session`."""
         self._sessions[session.id] = session
         self._by_entity.setdefault(session.client.entity, set()).add(session)
+        self._handshaking[session] = None
+
+    def established(self, session: Session) -> None:
+        """The session's handshake is done, or it needs none."""
+        session.phase = Phase.DIALOGUE
+        self._handshaking.pop(session, None)
+
+    @property
+    def handshaking(self) -> int:
+        """How many sessions have not shaken hands yet."""
+        return len(self._handshaking)
+
+    def drop_oldest_handshake(self) -> None:
+        """Make room: who has waited longest with a handshake is the least likely to end it."""
+        oldest = next(iter(self._handshaking), None)
+        if oldest is not None:
+            del self._handshaking[oldest]
+            oldest.stop(End.TIMEOUT)
 
     def remove(self, session: Session) -> None:
         """Take `session` out and report its end; a second call does nothing."""
         if self._sessions.pop(session.id, None) is None:
             return
+        self._handshaking.pop(session, None)
         entity = session.client.entity
         siblings = self._by_entity[entity]
         siblings.discard(session)

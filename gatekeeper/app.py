@@ -1,0 +1,381 @@
+"""The assembly: the only module that builds concrete things and knows how they fit.
+
+`run` is two acts. The first is synchronous and may be root's: certificates are read, sockets bound,
+the kernel process started; then the rights are dropped. The second is Trio's, and the first to read
+a byte from the network.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from gatekeeper import __version__, host
+from gatekeeper.abc import BanChange, Enforcer, Store
+from gatekeeper.ban import Ban
+from gatekeeper.config import load
+from gatekeeper.control import Control
+from gatekeeper.enforce.kernel_client import KernelClient
+from gatekeeper.enforce.memory import MemoryEnforcer
+from gatekeeper.enforce.spawn import spawn_kernel
+from gatekeeper.errors import ConfigError, EnforcerError, GatekeeperError, PermissionMissing
+from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, MailProtocol, Violation
+from gatekeeper.guard import Guard
+from gatekeeper.ledger import Ledger
+from gatekeeper.log import Log
+from gatekeeper.prefix import Prefix
+from gatekeeper.propagation import enforcer_feed, store_feed
+from gatekeeper.readiness import Readiness
+from gatekeeper.relay import Relay
+from gatekeeper.server import Server, bind
+from gatekeeper.session import imap, smtp
+from gatekeeper.session.dialogue import Service
+from gatekeeper.sessions import End, Session, SessionTable
+from gatekeeper.settings import ListenerSettings, Settings
+from gatekeeper.store.memory import MemoryStore
+from gatekeeper.store.sqlite import SqliteStore
+from gatekeeper.tls import Certificates
+from gatekeeper.upstream import Backend
+from gatekeeper.verdict import Verdict
+
+_GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What needed rights, done."""
+
+    sockets: tuple[tuple[str, socket.socket], ...]  # listener name, listening socket
+    kernel: tuple[socket.socket, subprocess.Popen[bytes]] | None
+    without_kernel: str  # why bans stay in the guard, if they do
+
+
+def run(settings: Settings, path: Path) -> int:
+    """Hold the guard until SIGTERM or SIGINT; the exit code.
+
+    `path` is read again at SIGHUP. Raises `ConfigError` or `PermissionMissing` for what keeps it
+    from starting.
+    """
+    services = _Services(settings)
+    prepared = _prepare(settings)
+    host.drop_rights(settings.user)
+    app = App(settings, path, services, prepared)
+    trio.run(app.main)
+    return 0
+
+
+def _prepare(settings: Settings) -> Prepared:
+    host.raise_descriptor_limit(settings.limits.sessions)
+    host.own_directory(settings.run_dir, settings.user)
+    if settings.store.path is not None:
+        host.own_directory(settings.store.path.parent, settings.user)
+    sockets = []
+    for listener in settings.listeners:
+        for endpoint in listener.bind:
+            try:
+                sockets.append((listener.name, bind(endpoint, listener.tls)))
+            except PermissionError as error:
+                raise PermissionMissing(f"{listener.name}: {endpoint}: {error.strerror}") from error
+            except OSError as error:
+                raise ConfigError(f"{listener.name}: {endpoint}: {error.strerror}") from error
+    kernel, without_kernel = None, ""
+    if not settings.enforce.nft:
+        without_kernel = "switched off by [enforce] nft = false"
+    else:
+        try:
+            kernel = spawn_kernel(*_ports(settings), sorted(never_banned(settings)), settings.allow)
+        except (EnforcerError, PermissionMissing) as error:
+            without_kernel = str(error)
+    return Prepared(tuple(sockets), kernel, without_kernel)
+
+
+def _ports(settings: Settings) -> tuple[list[int], list[int]]:
+    auth, mx = set(), set()
+    for listener in settings.listeners:
+        ports = mx if listener.protocol is MailProtocol.SMTP else auth
+        ports.update(endpoint.port for endpoint in listener.bind)
+    return sorted(auth), sorted(mx)
+
+
+def never_banned(settings: Settings) -> set[Prefix]:
+    """Loopback, this host, its backends and balancers, and whom the operator allows."""
+    never = {*host.LOOPBACK, *host.own_addresses(), *settings.allow}
+    for backend in settings.backends.values():
+        for endpoint in backend.address:
+            try:
+                never.add(Prefix.parse(endpoint.host))
+            except ValueError:
+                continue  # a name: its addresses may change, and backends do not call us
+    for listener in settings.listeners:
+        never.update(listener.proxy_protocol_from)
+    return never
+
+
+class _Services:
+    """The parts a reload replaces: certificates and backends, built and verified as a whole."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `ConfigError`; then nothing has changed."""
+        self.settings = settings
+        self._certificates = {
+            MailProtocol.IMAP: Certificates(settings.tls, imap.ALPN.decode()),
+            MailProtocol.SUBMISSION: Certificates(settings.tls, smtp.ALPN.decode()),
+        }
+        self._certificates[MailProtocol.SMTP] = self._certificates[MailProtocol.SUBMISSION]
+        self._backends = {name: Backend(each) for name, each in settings.backends.items()}
+
+    def service(
+        self, listener: ListenerSettings, guard: Guard, readiness: Readiness, relay: Relay
+    ) -> Service:
+        """What the sessions of `listener` need."""
+        return Service(
+            listener=listener,
+            settings=self.settings,
+            judge=guard,
+            backend=self._backends[listener.backend],
+            certificates=self._certificates[listener.protocol],
+            readiness=readiness,
+            relay=relay,
+        )
+
+
+class App:
+    """The running guard."""
+
+    def __init__(
+        self, settings: Settings, path: Path, services: _Services, prepared: Prepared
+    ) -> None:
+        self._settings = settings
+        self._path = path
+        self._services = services
+        self._prepared = prepared
+        self._started_at = time.time()
+        self._log = Log()
+        self._table = SessionTable(self._log_session)
+        self._readiness = Readiness()
+        self._relay = Relay(
+            self._readiness, settings.limits.relay_idle_s, on_end=self._table.remove
+        )
+        self._ledger = Ledger(settings.policy, never_banned(settings), time.time)
+        self._guard = Guard(
+            settings,
+            self._ledger,
+            clock=time.monotonic,
+            fingerprint_key=secrets.token_bytes(32),
+            on_verdict=self._log_verdict,
+        )
+        self._ledger.subscribe(self._on_ban)
+        self._health: dict[str, str] = {"store": "ok", "enforcer": "ok"}
+        self._enforcer: Enforcer = MemoryEnforcer(time.time)
+        self._server: Server | None = None
+
+    # -- life -------------------------------------------------------------------------------
+
+    async def main(self) -> None:
+        """Serve until told to stop, then drain."""
+        async with trio.open_nursery() as outer:
+            outer.start_soon(self._log.run)
+            outer.start_soon(self._readiness.run)
+            try:
+                await self._serve(outer)
+            finally:
+                with trio.move_on_after(_GOODBYE_S, shield=True):
+                    await self._log.aclose()
+            outer.cancel_scope.cancel()
+
+    async def _serve(self, outer: trio.Nursery) -> None:
+        store = await self._open_store()
+        self._enforcer = await self._open_enforcer()
+        store_follows = store_feed(
+            self._ledger, store, clock=time.time, on_health=self._health_of("store")
+        )
+        kernel_follows = enforcer_feed(
+            self._ledger, self._enforcer, clock=time.time, on_health=self._health_of("enforcer")
+        )
+        if isinstance(self._enforcer, KernelClient):
+            self._enforcer.on_rebuilt = kernel_follows.refill
+        outer.start_soon(store_follows.run)
+        outer.start_soon(kernel_follows.run)
+        control = Control(
+            bans=self._ledger, enforcer=self._enforcer, sessions=self._table, status=self._status
+        )
+        await outer.start(control.serve, self._settings.run_dir / "control.sock")
+        async with trio.open_nursery() as sessions:
+            await self._accept_until_stopped(sessions)
+            await self._drain()
+            sessions.cancel_scope.cancel()
+        with trio.move_on_after(_GOODBYE_S):
+            await kernel_follows.flush()
+            await store_follows.flush()
+            await self._enforcer.aclose()
+            await store.aclose()
+
+    async def _accept_until_stopped(self, sessions: trio.Nursery) -> None:
+        server = Server(
+            self._build_services(), self._table, self._ledger, sessions, self._log_overload
+        )
+        self._server = server
+        async with trio.open_nursery() as listeners:
+            for name, sock in self._prepared.sockets:
+                listeners.start_soon(server.accept_forever, sock, name)
+            self._log.event(
+                "started",
+                version=__version__,
+                mode=self._settings.mode.value,
+                listeners=len(self._prepared.sockets),
+                bans=len(self._ledger),
+                kernel=self._prepared.kernel is not None,
+                why=self._prepared.without_kernel or None,
+            )
+            with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
+                async for signum in signals:
+                    if signum != signal.SIGHUP:
+                        break
+                    self._reload(server)
+            listeners.cancel_scope.cancel()
+
+    async def _drain(self) -> None:
+        """Let sessions end by themselves for a while, then end the rest in order."""
+        drain_s = self._settings.limits.drain_s
+        self._log.event("draining", sessions=len(self._table), within_s=drain_s)
+        with trio.move_on_after(drain_s):
+            while len(self._table):
+                await trio.sleep(0.1)
+        self._log.event("stopped", sessions_ended=self._table.end_all(End.SHUTDOWN))
+
+    def _reload(self, server: Server) -> None:
+        """Replace certificates, backends and policy, or keep them all and say why."""
+        try:
+            settings = load(self._path)
+            services = _Services(settings)
+        except GatekeeperError as error:
+            for line in str(error).splitlines():
+                self._log.event("reload-failed", error=line)
+            return
+        names = {listener.name: listener.bind for listener in self._settings.listeners}
+        if names != {listener.name: listener.bind for listener in settings.listeners}:
+            self._log.event("reload-failed", error="listeners changed: that takes a restart")
+            return
+        self._settings, self._services = settings, services
+        self._guard.reconfigure(settings)
+        server.services = self._build_services()
+        self._log.event("reloaded", files=len(settings.files))
+
+    def _build_services(self) -> dict[str, Service]:
+        return {
+            listener.name: self._services.service(
+                listener, self._guard, self._readiness, self._relay
+            )
+            for listener in self._settings.listeners
+        }
+
+    # -- adapters ---------------------------------------------------------------------------
+
+    async def _open_store(self) -> Store:
+        memory_s = self._settings.policy.ban_memory_s
+        path = self._settings.store.path
+        store: Store
+        try:
+            store = (
+                MemoryStore(memory_s) if path is None else await SqliteStore.open(path, memory_s)
+            )
+            self._ledger.restore(await store.load(time.time()))
+        except GatekeeperError as error:  # protection goes on without its memory
+            self._health_of("store")(error)
+            store = MemoryStore(memory_s)
+        return store
+
+    async def _open_enforcer(self) -> Enforcer:
+        if self._prepared.kernel is None:
+            return MemoryEnforcer(time.time)
+        client = KernelClient(self._prepared.kernel[0])
+        await client.hello()
+        return client
+
+    # -- what happens is logged -------------------------------------------------------------
+
+    def _on_ban(self, change: BanChange) -> None:
+        name = {"prefix": change.prefix, "scope": change.scope}
+        if not isinstance(change, Ban):
+            self._log.event("ban-lifted", **name)
+            return
+        ended = self._table.end_banned(change)
+        self._log.event(
+            "ban",
+            **name,
+            reason=change.reason,
+            level=change.level,
+            for_s=round(change.until - change.since),
+            origin=change.origin,
+            sessions_ended=ended,
+        )
+
+    def _log_verdict(
+        self, client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool
+    ) -> None:
+        user = kind = None
+        match event:
+            case AuthAttempt(authcid=user) | AuthOutcome(attempt=AuthAttempt(authcid=user)):
+                pass
+            case Violation(kind=kind):
+                pass
+        self._log.event(
+            "verdict" if enforced else "would-verdict",
+            action=verdict.action.name.lower(),
+            reason=verdict.reason,
+            listener=client.listener,
+            user=user,
+            violation=kind,
+            delay_s=verdict.delay_s or None,
+            ban=verdict.ban or None,
+            rip=client.address,
+        )
+
+    def _log_session(self, session: Session) -> None:
+        client = session.client
+        self._log.event(
+            "session",
+            id=session.id,
+            listener=client.listener,
+            user=session.authcid or None,
+            secs=round(trio.current_time() - session.since, 3),
+            tls=session.tls_version or None,
+            end=session.end,
+            rip=client.address,
+            rport=client.port,
+        )
+
+    def _log_overload(self, what: str) -> None:
+        self._log.event("overload", error=what)
+
+    def _health_of(self, part: str) -> Callable[[GatekeeperError | None], None]:
+        def say(error: GatekeeperError | None) -> None:
+            self._health[part] = "ok" if error is None else str(error)
+            self._log.event("health", part=part, state=self._health[part])
+
+        return say
+
+    def _status(self) -> dict[str, object]:
+        server = self._server
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(time.time() - self._started_at, 1),
+            "mode": self._settings.mode.value,
+            "sessions": len(self._table),
+            "relayed": len(self._relay),
+            "bans": len(self._ledger),
+            "accepted": server.accepted if server else 0,
+            "refused_banned": server.refused_banned if server else 0,
+            "enforcer": type(self._enforcer).__name__,
+            "enforcer_health": self._prepared.without_kernel or self._health["enforcer"],
+            "store_health": self._health["store"],
+        }

@@ -1,0 +1,104 @@
+"""Accepting connections: the ban lookup first, then a task for each."""
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from gatekeeper.ban import Scope
+from gatekeeper.events import MailProtocol
+from gatekeeper.ledger import Ledger
+from gatekeeper.prefix import entity
+from gatekeeper.session.dialogue import Service
+from gatekeeper.session.entry import hold
+from gatekeeper.sessions import SessionTable
+from gatekeeper.settings import Endpoint, TlsMode
+
+BACKLOG: Final = 1024
+ACCEPT_BATCH: Final = 64  # connections taken before other tasks get their turn
+OVERLOAD_PAUSE_S: Final = 0.1
+DEFER_ACCEPT_S: Final = 5  # a client that speaks first is accepted with its first octets (tcp(7))
+
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_LINGER_RST: Final = struct.pack("ii", 1, 0)
+
+
+def bind(endpoint: Endpoint, tls: TlsMode) -> socket.socket:
+    """A non-blocking listening socket. IPv6 sockets take IPv6 only. Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if tls is TlsMode.IMPLICIT:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        sock.bind((endpoint.host, endpoint.port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Server:
+    """The accept loops. `services`, by listener name, may be replaced at any time: connections
+    accepted from then on get the new ones."""
+
+    def __init__(
+        self,
+        services: dict[str, Service],
+        table: SessionTable,
+        ledger: Ledger,
+        sessions: trio.Nursery,
+        on_overload: Callable[[str], None],
+    ) -> None:
+        """Sessions run in the nursery `sessions`, which outlives the accept loops."""
+        self.services = services
+        self.accepted = 0
+        self.refused_banned = 0
+        self._table = table
+        self._ledger = ledger
+        self._sessions = sessions
+        self._on_overload = on_overload
+
+    async def accept_forever(self, sock: socket.socket, name: str) -> None:
+        """Accept on `sock` for the listener `name` until cancelled; closes it then."""
+        with sock:
+            while True:
+                await trio.lowlevel.wait_readable(sock)
+                if not self._accept_batch(sock, name):
+                    await trio.sleep(OVERLOAD_PAUSE_S)
+
+    def _accept_batch(self, sock: socket.socket, name: str) -> bool:
+        """Take what waits; False when the machine is out of descriptors or memory."""
+        for _ in range(ACCEPT_BATCH):
+            try:
+                connection, peer = sock.accept()
+            except BlockingIOError:
+                return True
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    self._on_overload(errno.errorcode[error.errno])
+                    return False
+                continue  # that client is gone already (accept(2) lists a dozen errors)
+            self._admit(connection, (str(peer[0]), int(peer[1])), name)
+        return True
+
+    def _admit(self, connection: socket.socket, peer: tuple[str, int], name: str) -> None:
+        service = self.services[name]
+        self.accepted += 1
+        if not service.listener.proxy_protocol_from and self._is_banned(service, peer[0]):
+            self.refused_banned += 1
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+            connection.close()
+            return
+        self._sessions.start_soon(hold, service, self._table, connection, peer)
+
+    def _is_banned(self, service: Service, address: str) -> bool:
+        scope = Scope.MX if service.listener.protocol is MailProtocol.SMTP else Scope.AUTH
+        return self._ledger.find(entity(address.partition("%")[0]), scope) is not None

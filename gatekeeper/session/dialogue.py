@@ -1,0 +1,171 @@
+"""What the SMTP and the IMAP dialogue share: two legs, the judge between them, and time limits.
+
+A fault of the backend's leg is raised as `BackendUnavailable`, so that whoever catches a
+`ChannelError` knows that it was the client.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from gatekeeper.abc import Judge
+from gatekeeper.channel import DIALOGUE_READ_OCTETS, Channel, deadline_in
+from gatekeeper.errors import BackendUnavailable, ChannelError, PeerClosed
+from gatekeeper.events import JudgedEvent
+from gatekeeper.readiness import IN, Readiness, Waiter
+from gatekeeper.relay import Relay
+from gatekeeper.sessions import Session
+from gatekeeper.settings import ListenerSettings, Settings
+from gatekeeper.tls import Certificates
+from gatekeeper.upstream import Backend
+from gatekeeper.verdict import Action, Verdict
+from gatekeeper.wire.client_hello import ClientHello
+from gatekeeper.wire.proxy_header import TlsFacts
+
+CLIENT_WRITE_S: Final = 60.0  # a client that takes no reply for this long is gone
+BACKEND_COMMAND_S: Final = 30.0  # how long a backend may take to accept what it is sent
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One listener and all that its sessions need; a reload makes a new one for new sessions."""
+
+    listener: ListenerSettings
+    settings: Settings
+    judge: Judge
+    backend: Backend
+    certificates: Certificates
+    readiness: Readiness
+    relay: Relay
+
+
+class Dialogue:
+    """The base of both dialogues: one task, two channels, one waiter."""
+
+    def __init__(self, service: Service, session: Session, client: Channel, waiter: Waiter) -> None:
+        self.service = service
+        self.session = session
+        self.client = client
+        self.waiter = waiter
+        self.limits = service.settings.limits
+        self.errors = 0
+        self._backend: Channel | None = None
+
+    # -- the legs ---------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> Channel:
+        """The backend's leg, once open."""
+        assert self._backend is not None, "the backend's leg is not open"
+        return self._backend
+
+    async def open_backend(self) -> None:
+        """Connect the backend's leg, closing an earlier one. Raises `BackendUnavailable`."""
+        self.close_backend()
+        tls = self.client.tls
+        facts = None
+        if tls is not None:
+            cipher = tls.cipher()
+            facts = TlsFacts(tls.version() or "", cipher[0] if cipher else "")
+        self._backend = await self.service.backend.open(
+            self.session.client,
+            self.service.readiness,
+            self.waiter,
+            tls=facts,
+            server_name=self.session.server_name,
+        )
+
+    def close_backend(self) -> None:
+        """Let the backend's leg go, if it is open."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def hand_over(self) -> Channel:
+        """The backend's leg, which is no longer this dialogue's to close."""
+        backend = self.backend
+        self._backend = None
+        return backend
+
+    async def to_client(self, octets: bytes) -> None:
+        """Send to the client. Raises `ChannelError`."""
+        await self.client.send(octets, deadline_in(CLIENT_WRITE_S))
+
+    async def to_backend(self, octets: bytes, within_s: float = BACKEND_COMMAND_S) -> None:
+        """Send to the backend. Raises `BackendUnavailable`."""
+        try:
+            await self.backend.send(octets, deadline_in(within_s))
+        except ChannelError as error:
+            raise BackendUnavailable(f"while sending: {error}") from error
+
+    async def from_backend(self, within_s: float) -> bytes:
+        """Some octets from the backend. Raises `BackendUnavailable`."""
+        try:
+            return await self.backend.receive(deadline_in(within_s))
+        except ChannelError as error:
+            raise BackendUnavailable(f"while waiting for its reply: {error}") from error
+
+    async def backend_tls(self) -> None:
+        """Turn the backend's leg into verified TLS. Raises `BackendUnavailable`."""
+        try:
+            await self.service.backend.start_tls(self.backend)
+        except ChannelError as error:
+            raise BackendUnavailable(f"TLS: {error}") from error
+
+    async def from_client(self, deadline: float) -> bytes | None:
+        """Some octets from the client; None when the backend spoke first.
+
+        What the backend said is then in `overheard`. Raises `ChannelError` for the client's leg.
+        """
+        client, backend, arm = self.client, self.backend, self.service.readiness.arm
+        while True:
+            octets = client.receive_nowait(DIALOGUE_READ_OCTETS)
+            if octets:
+                return octets
+            if octets is not None:
+                raise PeerClosed("the client ended the stream")
+            backend.ready = False
+            arm(backend.fd, IN)
+            arm(client.fd, client.wants)
+            await self.waiter.wait(deadline)
+            if backend.ready:
+                return None
+
+    def overheard(self) -> bytes | None:
+        """What the backend said unasked; `b""` when it hung up, None for a false alarm."""
+        try:
+            return self.backend.receive_nowait(DIALOGUE_READ_OCTETS)
+        except ChannelError:
+            return b""
+
+    # -- TLS on the client's leg ------------------------------------------------------------
+
+    async def client_tls(self, hello: ClientHello) -> None:
+        """Shake hands with a client whose ClientHello was peeked at. Raises `ChannelError`."""
+        session = self.session
+        context = self.service.certificates.context_for(hello.server_name)
+        assert context is not None, "a listener with TLS has certificates: config checks it"
+        session.server_name = hello.server_name
+        await self.client.handshake(context, deadline_in(self.limits.handshake_timeout_s))
+        tls = self.client.tls
+        session.tls_version = (tls.version() or "") if tls is not None else ""
+
+    # -- the judge --------------------------------------------------------------------------
+
+    async def judge(self, event: JudgedEvent) -> Verdict:
+        """The verdict on `event`, after its delay was waited for."""
+        session = self.session
+        session.judging = True
+        try:
+            verdict = await self.service.judge.judge(event, session.client)
+        finally:
+            session.judging = False
+        if verdict.delay_s > 0:
+            await trio.sleep(verdict.delay_s)
+        return verdict
+
+    async def permits(self, event: JudgedEvent) -> Verdict | None:
+        """None when `event` may go on, else the verdict that says how it is refused."""
+        verdict = await self.judge(event)
+        return None if verdict.action <= Action.DELAY else verdict

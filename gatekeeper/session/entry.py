@@ -1,0 +1,180 @@
+"""A connection's way from accept to its dialogue: PROXY header, first verdict, TLS."""
+
+import socket
+from typing import Final, assert_never
+
+from gatekeeper.channel import Channel, deadline_in
+from gatekeeper.errors import ChannelError, DeadlineExceeded, PeerBroken, PeerClosed
+from gatekeeper.events import Client, ConnectionOpened, MailProtocol, Violation
+from gatekeeper.prefix import Prefix, canonical, entity
+from gatekeeper.readiness import Waiter
+from gatekeeper.session import imap, imap_legs, smtp, smtp_legs
+from gatekeeper.session.dialogue import Dialogue, Service
+from gatekeeper.session.handshake import read_hello, send_alert
+from gatekeeper.sessions import End, Session, SessionTable
+from gatekeeper.settings import TlsMode
+from gatekeeper.verdict import Action
+from gatekeeper.wire.need_more import NeedMore
+from gatekeeper.wire.proxy_header import ProxyHeader, read_proxy_header
+
+PROXY_HEADER_S: Final = 5.0  # a balancer sends its header at once
+_PROXY_FIRST_OCTETS: Final = 8  # the shortest that tells v1 from v2
+
+Address = tuple[str, int]
+
+
+async def hold(service: Service, table: SessionTable, sock: socket.socket, peer: Address) -> None:
+    """Hold an accepted connection until it ends or the relay has it.
+
+    Owns `sock`. Never raises but on cancellation, which closes both legs at once.
+    """
+    waiter = Waiter(service.readiness)
+    channel = Channel(sock, service.readiness, waiter)
+    try:
+        client = await _identify(service, channel, peer)
+    except (ChannelError, OSError):
+        client = None
+    except BaseException:
+        channel.abort()
+        raise
+    if client is None or not _admits(service, table, client):
+        channel.abort()
+        return
+    session = Session(client)
+    table.add(session)
+    dialogue = _dialogue(service, session, channel, waiter)
+    try:
+        await _converse(table, dialogue)
+    finally:
+        if session.link is None:
+            _let_go(session, dialogue)
+            table.remove(session)
+
+
+def _dialogue(
+    service: Service, session: Session, channel: Channel, waiter: Waiter
+) -> smtp.SmtpDialogue | imap.ImapDialogue:
+    if session.client.protocol is MailProtocol.IMAP:
+        return imap.ImapDialogue(service, session, channel, waiter)
+    return smtp.SmtpDialogue(service, session, channel, waiter)
+
+
+async def _converse(table: SessionTable, dialogue: smtp.SmtpDialogue | imap.ImapDialogue) -> None:
+    """Run the dialogue under the session's own cancel scope and note how it ended."""
+    session = dialogue.session
+    scope = session.cancel_scope
+    assert scope is not None, "a new session has its scope"
+    end: End | None = None
+    with scope:
+        try:
+            end = await _begin(dialogue)
+            if end is None:
+                table.established(session)
+                end = await dialogue.run()
+        except PeerClosed:
+            end = End.CLIENT
+        except DeadlineExceeded:
+            end = End.TIMEOUT
+        except PeerBroken:
+            end = End.BROKEN if dialogue.client.tls is None or session.tls_version else End.TLS
+    if session.end is None and session.link is None:
+        session.end = end
+
+
+async def _begin(dialogue: smtp.SmtpDialogue | imap.ImapDialogue) -> End | None:
+    """The first verdict, and implicit TLS."""
+    verdict = await dialogue.judge(ConnectionOpened())
+    service = dialogue.service
+    if service.listener.tls is TlsMode.IMPLICIT:
+        if verdict.action > Action.DELAY:
+            return End.REFUSED
+        alpn = imap.ALPN if dialogue.session.client.protocol is MailProtocol.IMAP else smtp.ALPN
+        hello = await read_hello(dialogue.client, alpn, dialogue.limits.handshake_timeout_s)
+        if isinstance(hello, Violation):
+            await send_alert(dialogue, hello)
+            return End.TLS
+        await dialogue.client_tls(hello)
+        dialogue.secured()
+    elif verdict.action > Action.DELAY:
+        await dialogue.to_client(_refusal(dialogue.session.client.protocol))
+        return End.REFUSED
+    return None
+
+
+def _refusal(protocol: MailProtocol) -> bytes:
+    match protocol:
+        case MailProtocol.IMAP:
+            return imap_legs.CLOSING
+        case MailProtocol.SMTP | MailProtocol.SUBMISSION:
+            return smtp_legs.CLOSING
+        case _:
+            assert_never(protocol)
+
+
+def _let_go(session: Session, dialogue: Dialogue) -> None:
+    """Close both legs: in order after a conversation, at once when ended from outside."""
+    dialogue.close_backend()
+    if session.end in {End.BANNED, End.KICKED} or session.end is None:
+        session.end = session.end or End.SHUTDOWN
+        dialogue.client.abort()
+    else:
+        dialogue.client.close()
+
+
+async def _identify(service: Service, channel: Channel, peer: Address) -> Client | None:
+    """Who the client is: the socket's peer, or whom a listed balancer's header names.
+
+    None for a refused header. Raises `ChannelError` or `OSError`.
+    """
+    local = channel.sock.getsockname()[:2]
+    trusted = service.listener.proxy_protocol_from
+    if trusted:
+        source = Prefix.parse(peer[0].partition("%")[0])
+        if any(prefix.covers(source) for prefix in trusted):
+            header = await _read_proxy(channel)
+            if header is None:
+                return None
+            if header.source is not None and header.destination is not None:
+                peer = (header.source, header.source_port)
+                local = (header.destination, header.destination_port)
+    address = canonical(peer[0].partition("%")[0])
+    return Client(
+        address=address,
+        port=peer[1],
+        local_address=canonical(local[0].partition("%")[0]),
+        local_port=local[1],
+        entity=entity(address),
+        listener=service.listener.name,
+        protocol=service.listener.protocol,
+    )
+
+
+async def _read_proxy(channel: Channel) -> ProxyHeader | None:
+    deadline = deadline_in(PROXY_HEADER_S)
+    wanted = _PROXY_FIRST_OCTETS
+    while True:
+        octets = await channel.peek(wanted, deadline)
+        header = read_proxy_header(octets)
+        match header:
+            case ProxyHeader():
+                channel.receive_nowait(header.size_octets)  # peeked at, so it is all there
+                return header
+            case NeedMore(wanted_octets=more):
+                if len(octets) < wanted:
+                    return None
+                wanted = more
+            case Violation():
+                return None
+
+
+def _admits(service: Service, table: SessionTable, client: Client) -> bool:
+    """Whether there is room for one more of this client."""
+    limits = service.settings.limits
+    if (
+        len(table) >= limits.sessions
+        or table.count_of(client.entity) >= limits.sessions_per_address
+    ):
+        return False
+    if table.handshaking >= limits.handshakes:
+        table.drop_oldest_handshake()
+    return True

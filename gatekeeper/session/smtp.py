@@ -1,0 +1,257 @@
+"""The SMTP dialogue: one gated command at a time between a client and its backend.
+
+The client may pipeline; the backend gets the next command when the last is answered. So replies
+stay in order, a local refusal needs no queue, and every command is judged in the state the backend
+is really in. Content passes through the filter in constant memory.
+"""
+
+from typing import Final
+
+from gatekeeper.channel import deadline_in
+from gatekeeper.errors import BackendUnavailable, DeadlineExceeded
+from gatekeeper.events import (
+    AuthCommand,
+    Bdat,
+    Command,
+    Data,
+    Hello,
+    Mail,
+    MailProtocol,
+    Rcpt,
+    RcptAttempt,
+    RcptOutcome,
+    StartTls,
+    Violation,
+    ViolationKind,
+)
+from gatekeeper.session.handshake import read_hello, send_alert
+from gatekeeper.session.smtp_auth import SmtpAuth, refusal
+from gatekeeper.session.smtp_legs import CLOSING, TIMEOUT, UNAVAILABLE, SmtpLegs
+from gatekeeper.sessions import End
+from gatekeeper.settings import TlsMode
+from gatekeeper.verdict import Action, Verdict
+from gatekeeper.wire.framing import Segment
+from gatekeeper.wire.smtp_capabilities import rewrite_ehlo
+from gatekeeper.wire.smtp_content import ChunkContent, DataContent
+from gatekeeper.wire.smtp_replies import Reply, format_reply, rcpt_result
+
+ALPN: Final = b"smtp"  # de facto; not in IANA's registry
+CONTENT_OCTETS: Final = 128 * 1024  # gathered per pass of the filter
+CONTENT_WRITE_S: Final = 180.0  # a backend that takes no content for this long is gone
+
+_READY: Final = format_reply(220, "2.0.0", "Ready to start TLS")
+_HELLO_FIRST: Final = Violation(
+    ViolationKind.BAD_SEQUENCE, format_reply(503, "5.5.1", "Send HELO/EHLO first")
+)
+_NO_STARTTLS: Final = Violation(
+    ViolationKind.BAD_SEQUENCE, format_reply(503, "5.5.1", "STARTTLS not available")
+)
+_INJECTED: Final = Violation(
+    ViolationKind.STARTTLS_INJECTION,
+    format_reply(554, "5.5.0", "SMTP protocol synchronization"),
+    fatal=True,
+)
+_EARLY: Final = Violation(
+    ViolationKind.EARLY_TALKER,
+    format_reply(554, "5.5.0", "SMTP protocol synchronization"),
+    fatal=True,
+)
+_NEUTRALISED: Final = Violation(ViolationKind.SMUGGLING, b"")
+_RCPT_DEFERRED: Final = format_reply(450, "4.7.1", "Recipient not accepted now, try again later")
+_RCPT_REJECTED: Final = format_reply(550, "5.7.1", "Recipient not accepted")
+
+
+class SmtpDialogue(SmtpLegs):
+    """One SMTP or submission session, from the greeting to its end."""
+
+    _must_greet = False  # after STARTTLS nothing the client said before counts (RFC 3207 4.2)
+    _in_transaction = False
+
+    async def run(self) -> End:
+        """Hold the session; how it ended. Raises `ChannelError` for the client's leg."""
+        try:
+            greeting = await self.prepare()
+            await self.to_client(greeting.raw)
+            if greeting.code != 220:
+                return End.UNAVAILABLE
+            while (end := await self._handle(await self.next_segment())) is None:
+                pass
+        except BackendUnavailable as error:
+            await self.to_client(error.farewell or UNAVAILABLE)
+            return End.UNAVAILABLE
+        except DeadlineExceeded:
+            await self.to_client(TIMEOUT)
+            return End.TIMEOUT
+        return end
+
+    async def _handle(  # noqa: C901, PLR0911  # a table: one arm for each event
+        self, segment: Segment
+    ) -> End | None:
+        event = segment.event
+        if self._must_greet and isinstance(event, Mail | Rcpt | Data | Bdat | AuthCommand):
+            return await self._refuse_early(event)
+        match event:
+            case Violation():
+                return await self.violated(event)
+            case Hello():
+                return await self._hello(segment, event)
+            case Mail():
+                return await self._mail(segment)
+            case Rcpt():
+                return await self._rcpt(segment, event)
+            case Data():
+                return await self._data(segment)
+            case Bdat():
+                return await self._bdat(segment, event)
+            case AuthCommand():
+                return await self._auth(segment, event)
+            case StartTls():
+                return await self._start_tls()
+            case Command():
+                return await self._command(segment, event)
+            case _:
+                raise AssertionError("not an event of the SMTP observer")
+
+    # -- plain commands ---------------------------------------------------------------------
+
+    async def _exchange(self, segment: Segment) -> Reply:
+        """Forward a command and pass its reply on."""
+        reply = await self.ask(segment.raw, self.limits.backend_reply_s)
+        await self.to_client(reply.raw)
+        return reply
+
+    async def _command(self, segment: Segment, event: Command) -> End | None:
+        reply = await self._exchange(segment)
+        if event.verb == "QUIT":
+            return End.LOGOUT
+        if event.verb == "RSET":
+            self._in_transaction = False
+        return End.BACKEND if reply.code == 421 else None
+
+    async def _hello(self, segment: Segment, event: Hello) -> End | None:
+        reply = await self.ask(segment.raw, self.limits.backend_reply_s)
+        raw = reply.raw
+        if reply.positive:
+            self._must_greet = self._in_transaction = False
+            if event.extended:
+                raw = self._rewrite(reply)
+        await self.to_client(raw)
+        return End.BACKEND if reply.code == 421 else None
+
+    def _rewrite(self, reply: Reply) -> bytes:
+        service = self.service
+        secured = self.client.tls is not None
+        backend_secured = service.backend.settings.tls is not TlsMode.NONE
+        return rewrite_ehlo(
+            reply,
+            hostname=service.settings.hostname,
+            offer_starttls=service.listener.tls is TlsMode.STARTTLS and not secured,
+            offer_auth=secured and self.session.client.protocol is MailProtocol.SUBMISSION,
+            requiretls=secured and backend_secured,
+        )
+
+    async def _mail(self, segment: Segment) -> End | None:
+        reply = await self._exchange(segment)
+        self._in_transaction = self._in_transaction or reply.positive
+        return End.BACKEND if reply.code == 421 else None
+
+    async def _rcpt(self, segment: Segment, event: Rcpt) -> End | None:
+        attempt = RcptAttempt(event.forward_path, self.session.authcid)
+        refused = await self.permits(attempt)
+        if refused is not None:
+            return await self._rcpt_refused(refused)
+        reply = await self.ask(segment.raw, self.limits.backend_reply_s)
+        verdict = await self.judge(RcptOutcome(attempt, rcpt_result(reply)))
+        await self.to_client(reply.raw)
+        if verdict.action is Action.CLOSE:
+            await self.to_client(CLOSING)
+            return End.REFUSED
+        return End.BACKEND if reply.code == 421 else None
+
+    async def _rcpt_refused(self, refused: Verdict) -> End | None:
+        if refused.action is Action.CLOSE:
+            await self.to_client(CLOSING)
+            return End.REFUSED
+        await self.to_client(_RCPT_DEFERRED if refused.action is Action.DEFER else _RCPT_REJECTED)
+        return None
+
+    async def _refuse_early(self, event: Mail | Rcpt | Data | Bdat | AuthCommand) -> End | None:
+        if isinstance(event, Bdat):  # its octets follow whatever the answer is (RFC 3030 2)
+            await self._discard(ChunkContent(event.size_octets))
+        return await self.violated(_HELLO_FIRST)
+
+    async def _auth(self, segment: Segment, event: AuthCommand) -> End | None:
+        violation = refusal(self, event)
+        if violation is not None:
+            return await self.violated(violation)
+        return await SmtpAuth(self, event).run(segment, event.initial_response)
+
+    # -- content ----------------------------------------------------------------------------
+
+    async def _data(self, segment: Segment) -> End | None:
+        if self.commands.buffered and not self.session.authcid:
+            # RFC 2920 3.1: DATA ends a group. What comes early is content to one and commands to
+            # another server, if DATA is refused.
+            return await self.violated(_EARLY)
+        reply = await self._exchange(segment)
+        if reply.code != 354:
+            return End.BACKEND if reply.code == 421 else None
+        return await self._content(DataContent(self.service.settings.bare_newlines))
+
+    async def _bdat(self, segment: Segment, event: Bdat) -> End | None:
+        await self.to_backend(segment.raw)
+        return await self._content(ChunkContent(event.size_octets))
+
+    async def _content(self, content: DataContent | ChunkContent) -> End | None:
+        """Pass content on until its end; only the backend's word acknowledges it."""
+        octets = self.commands.take_buffered()
+        neutralised = False
+        while True:
+            step = content.feed(octets)
+            if step.violation is not None:
+                self.backend.abort()  # before the content is complete: nothing is delivered
+                return await self.violated(step.violation)
+            if step.neutralised and not neutralised:
+                neutralised = True
+                await self.judge(_NEUTRALISED)
+            if step.forward:
+                await self.to_backend(step.forward, CONTENT_WRITE_S)
+            if step.done:
+                break
+            octets = await self._more_content()
+        self.commands.feed(step.rest)
+        reply = await self.reply(self.limits.backend_reply_s)
+        if isinstance(content, DataContent):
+            self._in_transaction = False
+        await self.to_client(reply.raw)
+        return End.BACKEND if reply.code == 421 else None
+
+    async def _more_content(self) -> bytes:
+        deadline = deadline_in(self.limits.content_idle_s)
+        return await self.client.receive_bulk(deadline, CONTENT_OCTETS)
+
+    async def _discard(self, content: ChunkContent) -> None:
+        octets = self.commands.take_buffered()
+        while not (step := content.feed(octets)).done:
+            octets = await self._more_content()
+        self.commands.feed(step.rest)
+
+    # -- STARTTLS ---------------------------------------------------------------------------
+
+    async def _start_tls(self) -> End | None:
+        offered = self.service.listener.tls is TlsMode.STARTTLS and self.client.tls is None
+        if not offered or self._in_transaction:
+            return await self.violated(_NO_STARTTLS)
+        if self.commands.buffered or self.client.receive_nowait(1):
+            return await self.violated(_INJECTED)
+        await self.to_client(_READY)
+        hello = await read_hello(self.client, ALPN, self.limits.handshake_timeout_s)
+        if isinstance(hello, Violation):
+            await send_alert(self, hello)
+            return End.TLS
+        await self.client_tls(hello)
+        self.secured()
+        self._must_greet = True
+        if self.service.backend.announces_tls(self.session.client):
+            await self.prepare()
+        return None
