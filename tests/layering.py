@@ -43,6 +43,7 @@ LEVELS: Final = {
     "relay": 4,
     "server": 4,
     "control": 4,
+    "control_verbs": 4,
     "config": 5,
     "app": 5,
     "cli": 5,
