@@ -35,6 +35,7 @@ LEVELS: Final = {
     "tls": 3,
     "upstream": 3,
     "log": 3,
+    "host": 3,
     "ledger": 4,
     "guard": 4,
     "propagation": 4,

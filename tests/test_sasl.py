@@ -195,6 +195,7 @@ BAD = {
         b"n,,n=b=o,r=x",
         b"n,,n=b=2co,r=x",
         b"n,,n=bo\0b,r=x",
+        b"n,,n=bob,r=x\0y",
         b"n,,r=x,n=bob",
         b"n,,m=x,n=bob,r=x",
         b"n,bob,n=bob,r=x",

@@ -156,9 +156,9 @@ def _read_oauthbearer(mechanism: str, response: bytes) -> AuthAttempt | None:
     known to its issuer. `user=`, a key of early drafts, is refused: a backend that still reads it
     would see another name.
     """
-    header, separator, rest = response.partition(_KVSEP)
+    header, _, rest = response.partition(_KVSEP)
     gs2 = _read_gs2_header(header)
-    if gs2 is None or gs2[1] or not separator:
+    if gs2 is None or gs2[1]:
         return None
     fields = _read_fields(rest)
     token = _read_token(fields)
