@@ -247,8 +247,7 @@ class App:
         drain_s = self._settings.limits.drain_s
         self._log.event("draining", sessions=len(self._table), within_s=drain_s)
         with trio.move_on_after(drain_s):
-            while len(self._table):
-                await trio.sleep(0.1)
+            await self._table.wait_empty()
         self._log.event("stopped", sessions_ended=self._table.end_all(End.SHUTDOWN))
 
     def _reload(self, server: Server) -> None:

@@ -69,7 +69,7 @@ def own_addresses() -> set[Prefix]:
         previous = ""
         for line in _LOCAL_V4.read_text().splitlines():
             if "host LOCAL" in line:
-                found.add(Prefix.parse(previous.split()[-1]))
+                found.add(Prefix.parse(previous.rsplit(maxsplit=1)[-1]))
             previous = line
     with contextlib.suppress(OSError):
         for line in _LOCAL_V6.read_text().splitlines():

@@ -89,10 +89,9 @@ class Log:
         """As `event`, for what an operator must mend."""
         self._put(Level.ERROR, name, fields)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """Write queued lines until cancelled; `aclose` writes what is left then."""
         self._token = trio.lowlevel.current_trio_token()
-        task_status.started()
         while True:
             await self._wake_when_queued()
             await self._flush()
@@ -140,7 +139,7 @@ class Log:
             return
         try:
             line = self._line(level, name, fields)
-        except Exception as error:  # noqa: BLE001  a value that cannot be shown must not end a session
+        except Exception as error:  # a value that cannot be shown must not end a session
             line = self._line(level, name, {"unprintable": type(error).__name__})
         self._queue.append(line)
         if self._token is not None and not self._wake.is_set():

@@ -136,7 +136,7 @@ class Session:
 class SessionTable:
     """All sessions, found by entity. Bounded by the server, which counts before it accepts."""
 
-    __slots__ = ("_by_entity", "_handshaking", "_on_end", "_sessions")
+    __slots__ = ("_by_entity", "_emptied", "_handshaking", "_on_end", "_sessions")
 
     def __init__(self, on_end: Callable[[Session], None]) -> None:
         """`on_end` is called once for each session when it leaves the table."""
@@ -144,6 +144,7 @@ class SessionTable:
         self._by_entity: dict[Prefix, set[Session]] = {}
         self._handshaking: dict[Session, None] = {}  # in order of arrival
         self._on_end = on_end
+        self._emptied = trio.Event()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -186,6 +187,14 @@ class SessionTable:
         if not siblings:
             del self._by_entity[entity]
         self._on_end(session)
+        if not self._sessions:
+            self._emptied.set()
+
+    async def wait_empty(self) -> None:
+        """Return when no session is left."""
+        while self._sessions:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
 
     def list(self) -> list[SessionView]:
         """All sessions as `who` shows them, oldest first."""

@@ -1,6 +1,6 @@
 """Segments: the unit in which a peer's bytes are judged and passed on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gatekeeper.events import ObservedEvent
 
@@ -14,9 +14,9 @@ class Segment:
     (synchronising IMAP literals); for all else it is the one element `raw`.
     """
 
-    raw: bytes
+    raw: bytes = field(repr=False)  # it may hold a password
     event: ObservedEvent
-    pieces: tuple[bytes, ...] = ()
+    pieces: tuple[bytes, ...] = field(default=(), repr=False)
 
     def sendable(self) -> tuple[bytes, ...]:
         """What to send, in order, one backend continuation awaited between two pieces."""
