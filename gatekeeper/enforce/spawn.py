@@ -1,0 +1,72 @@
+"""Starting the privileged process, while this one still has the rights to."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from gatekeeper.errors import EnforcerError, PermissionMissing
+from gatekeeper.kernel.protocol import PACKET_MAX_OCTETS, encode
+from gatekeeper.prefix import Prefix
+
+START_TIMEOUT_S: Final = 15.0  # two imports and one nft load, on a host busy with its own start
+_EX_NOPERM: Final = 77
+
+
+def spawn_kernel(
+    ports_auth: Iterable[int],
+    ports_mx: Iterable[int],
+    never: Iterable[Prefix] = (),
+    allow: Iterable[Prefix] = (),
+) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start `gatekeeper.kernel` on one end of a socket pair and wait until its table is loaded.
+
+    Called before rights are dropped; it blocks, and works without Trio. The process lives until
+    the returned socket is closed, and leaves its bans in the kernel. Its errors go to our stderr.
+    Raises `PermissionMissing` or `EnforcerError`; then nothing is left running.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-I", "-m", "gatekeeper.kernel", "--fd", str(theirs.fileno())]
+    command += [f"--ports-auth={_joined(ports_auth)}", f"--ports-mx={_joined(ports_mx)}"]
+    command += [f"--never={_joined(never)}", f"--allow={_joined(allow)}"]
+    with theirs:
+        try:
+            process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/", env={}
+            )
+        except OSError as error:
+            ours.close()
+            raise EnforcerError(f"cannot start the kernel process: {error}") from error
+    try:
+        _await_hello(ours, process)
+    except BaseException:
+        ours.close()
+        process.kill()
+        process.wait()
+        raise
+    return ours, process
+
+
+def _await_hello(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    ours.settimeout(START_TIMEOUT_S)
+    try:
+        ours.send(encode({"verb": "hello", "id": 0}))
+        packet = ours.recv(PACKET_MAX_OCTETS)
+    except OSError as error:  # TimeoutError is one
+        raise _why(process, error) from error
+    if not packet or "version" not in json.loads(packet):
+        raise _why(process, None)
+    ours.settimeout(None)
+
+
+def _why(process: subprocess.Popen[bytes], error: OSError | None) -> Exception:
+    """What to raise for a process that did not say hello."""
+    if not isinstance(error, TimeoutError) and process.wait(START_TIMEOUT_S) == _EX_NOPERM:
+        return PermissionMissing("the kernel process needs CAP_NET_ADMIN")
+    return EnforcerError(f"the kernel process did not start: {error or 'see its message'}")
+
+
+def _joined(values: Iterable[object]) -> str:
+    return ",".join(map(str, values))

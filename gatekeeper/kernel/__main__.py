@@ -1,0 +1,7 @@
+"""`python -I -m gatekeeper.kernel`."""
+
+import sys
+
+from gatekeeper.kernel.main import main
+
+sys.exit(main())

@@ -1,0 +1,161 @@
+"""The privileged process: options, rights, and a loop over its sockets.
+
+    python -I -m gatekeeper.kernel --fd N            a connected or listening SOCK_SEQPACKET socket
+    python -I -m gatekeeper.kernel --socket PATH --peer-uid UID
+
+It gives up every right but CAP_NET_ADMIN, loads the table and answers `protocol`'s verbs, one
+after the other, in one thread: each is a transaction of microseconds. Where it was given a
+connected socket it ends when the guard closes that; SIGTERM ends it always. Bans are the kernel's
+by then and run out by themselves. Exit codes: 0, 1 failed, 2 usage, 77 no permission.
+"""
+
+import argparse
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+from typing import Final
+
+from gatekeeper.kernel import protocol, rights
+from gatekeeper.kernel.element import Network, network
+from gatekeeper.kernel.nfnetlink import KernelRefused
+from gatekeeper.kernel.nft import NftError
+from gatekeeper.kernel.service import Config, Peer, Service
+
+PEERS_MAX: Final = 64  # workers of one host and their successors during a restart
+_EX_NOPERM: Final = 77
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until the guard is gone or SIGTERM; the exit code."""
+    options = _options(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for ignored in (signal.SIGINT, signal.SIGHUP):  # the guard drains after them and still bans
+        signal.signal(ignored, signal.SIG_IGN)
+    try:
+        endpoint = _endpoint(options)
+        rights.keep_net_admin_only()
+        service = Service(
+            Config(options.ports_auth, options.ports_mx, options.never), options.allow
+        )
+    except PermissionError as error:
+        sys.stderr.write(f"gatekeeper.kernel: CAP_NET_ADMIN is needed: {error}\n")
+        return _EX_NOPERM
+    except (OSError, KernelRefused, NftError) as error:
+        sys.stderr.write(f"gatekeeper.kernel: {error}\n")
+        return 1
+    _Loop(service, endpoint, options.peer_uid).run()
+    return 0
+
+
+class _Loop:
+    """Peers and, perhaps, a listener, on one selector."""
+
+    def __init__(self, service: Service, endpoint: socket.socket, peer_uid: int | None) -> None:
+        self._service = service
+        self._peer_uid = peer_uid
+        self._selector = selectors.DefaultSelector()
+        self._listener: socket.socket | None = None
+        self._peers: dict[socket.socket, Peer] = {}
+        if endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            self._listener = endpoint
+            endpoint.setblocking(False)
+            self._selector.register(endpoint, selectors.EVENT_READ)
+        else:
+            self._add(endpoint)
+
+    def run(self) -> None:
+        while self._peers or self._listener is not None:
+            for key, _ in self._selector.select():
+                ready = key.fileobj
+                assert isinstance(ready, socket.socket)
+                if ready is self._listener:
+                    self._accept(ready)
+                else:
+                    self._serve(ready)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # gone before it was taken
+            connection, _ = listener.accept()
+            if len(self._peers) >= PEERS_MAX or not self._may(connection):
+                connection.close()
+            else:
+                self._add(connection)
+
+    def _may(self, connection: socket.socket) -> bool:
+        """Whether the process at the other end runs as the guard's user, or as root."""
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        _pid, uid, _gid = struct.unpack("=iII", credentials)
+        return uid in {0, os.geteuid() if self._peer_uid is None else self._peer_uid}
+
+    def _add(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._peers[connection] = self._service.peer()
+        self._selector.register(connection, selectors.EVENT_READ)
+
+    def _serve(self, connection: socket.socket) -> None:
+        peer = self._peers[connection]
+        try:
+            packet = connection.recv(protocol.PACKET_MAX_OCTETS + 1)
+            if packet:
+                connection.send(self._service.answer(packet, peer))
+                return
+        except OSError:  # reset, or a peer that asks and does not read
+            pass
+        self._selector.unregister(connection)
+        del self._peers[connection]
+        peer.end_dump()
+        connection.close()
+
+
+def _endpoint(options: argparse.Namespace) -> socket.socket:
+    """The socket to serve, made while there are rights to make it. Raises `OSError`."""
+    if options.fd is not None:
+        given = socket.socket(fileno=options.fd)
+        if given.family != socket.AF_UNIX or given.type != socket.SOCK_SEQPACKET:
+            raise OSError("--fd is not a SOCK_SEQPACKET socket")
+        given.set_inheritable(False)
+        return given
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(options.socket)
+    previous = os.umask(0o177)
+    try:
+        listener.bind(options.socket)
+    finally:
+        os.umask(previous)
+    os.chown(options.socket, options.peer_uid, -1)
+    listener.listen(PEERS_MAX)
+    return listener
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="gatekeeper.kernel", allow_abbrev=False)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--fd", type=int, help="inherited SOCK_SEQPACKET socket")
+    where.add_argument("--socket", metavar="PATH", help="where to listen")
+    parser.add_argument("--peer-uid", type=int, metavar="UID", help="who may connect")
+    parser.add_argument("--ports-auth", type=_ports, default=(), metavar="PORT,…")
+    parser.add_argument("--ports-mx", type=_ports, default=(), metavar="PORT,…")
+    parser.add_argument("--never", type=_networks, default=(), metavar="CIDR,…")
+    parser.add_argument("--allow", type=_networks, default=(), metavar="CIDR,…")
+    options = parser.parse_args(argv)
+    if options.socket is not None and options.peer_uid is None:
+        parser.error("--socket needs --peer-uid")
+    if set(options.ports_auth) & set(options.ports_mx):
+        parser.error("a port belongs to one scope")
+    return options
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    ports = tuple(int(part) for part in text.split(",") if part)
+    if not all(0 < port < 65536 for port in ports):
+        raise ValueError("port out of range")
+    return ports
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(network(part) for part in text.split(",") if part)
