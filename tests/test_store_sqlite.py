@@ -19,7 +19,7 @@ from gatekeeper.store.sqlite import SqliteStore
 
 class TestSqliteStore(StoreContract):
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:  # type: ignore[override]  # a generator
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
         store = await SqliteStore.open(tmp_path / "bans.db", MEMORY_S)
         yield store
         await store.aclose()
