@@ -18,7 +18,7 @@ from string import Template
 
 from .accounts import PASSWORDS, TOKEN_KEY
 from .certificates import Pair
-from .processes import free_ports, greets, start, stop, wait_until
+from .processes import free_ports, greets, start, stop, wait_ready
 
 CONFIGURATION = Template("""\
 base_dir = $base/run
@@ -146,7 +146,7 @@ def dovecot(base: Path, pair: Pair) -> Iterator[Dovecot]:
     _write_configuration(base, pair, ports)
     process = start(["/usr/sbin/dovecot", "-F", "-c", base / "etc/dovecot.conf"], base / "stderr")
     try:
-        wait_until(lambda: greets(ports["imap"], b"* OK "), "Dovecot greets")
+        wait_ready(process, lambda: greets(ports["imap"], b"* OK "), base / "stderr")
         yield Dovecot(base, **ports)
     finally:
         stop(process)

@@ -15,7 +15,7 @@ from string import Template
 
 from .accounts import DOMAIN, PASSWORDS
 from .certificates import Pair
-from .processes import free_ports, greets, start, stop, wait_until
+from .processes import free_ports, greets, start, stop, wait_ready
 
 MASTER = "/usr/lib/postfix/sbin/master"
 
@@ -143,7 +143,7 @@ def postfix(base: Path, pair: Pair, *, lmtp: int, auth: int) -> Iterator[Postfix
         [MASTER, "-c", base / "etc"], base / "log/master.log", {"MAIL_CONFIG": str(base / "etc")}
     )
     try:
-        wait_until(lambda: greets(ports["mx"], b"220 "), "Postfix greets")
+        wait_ready(process, lambda: greets(ports["mx"], b"220 "), base / "log/master.log")
         yield Postfix(base, **ports)
     finally:
         stop(process)

@@ -115,6 +115,18 @@ def stop(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
+def wait_ready(
+    process: subprocess.Popen[bytes], condition: Callable[[], bool], log: Path
+) -> None:
+    """Wait until a started server is ready; its output is the message where it is not."""
+
+    def is_ready() -> bool:
+        assert process.poll() is None, f"it ended by itself:\n{log.read_text()}"
+        return condition()
+
+    wait_until(is_ready, f"ready is what writes {log}")
+
+
 def run_tool(
     *arguments: str | Path, stdin: bytes = b"", timeout_s: float = 20.0, expect: int | None = 0
 ) -> str:
