@@ -22,7 +22,8 @@ from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange, Enforcer, Store
 from gatekeeper.ban import Ban
 from gatekeeper.config import load
-from gatekeeper.control import Control
+from gatekeeper.control import SOCKET_NAME, Control
+from gatekeeper.control import serve as serve_control
 from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer
 from gatekeeper.enforce.spawn import spawn_kernel
@@ -30,7 +31,7 @@ from gatekeeper.errors import ConfigError, EnforcerError, GatekeeperError, Permi
 from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, MailProtocol, Violation
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
-from gatekeeper.log import Log
+from gatekeeper.log import stderr_log
 from gatekeeper.prefix import Prefix
 from gatekeeper.propagation import enforcer_feed, store_feed
 from gatekeeper.readiness import Readiness
@@ -46,6 +47,7 @@ from gatekeeper.tls import Certificates
 from gatekeeper.upstream import Backend
 from gatekeeper.verdict import Verdict
 
+DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 _GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
 
 
@@ -98,7 +100,8 @@ def _prepare(settings: Settings) -> Prepared:
 
 
 def _ports(settings: Settings) -> tuple[list[int], list[int]]:
-    auth, mx = set(), set()
+    auth: set[int] = set()
+    mx: set[int] = set()
     for listener in settings.listeners:
         ports = mx if listener.protocol is MailProtocol.SMTP else auth
         ports.update(endpoint.port for endpoint in listener.bind)
@@ -158,7 +161,7 @@ class App:
         self._services = services
         self._prepared = prepared
         self._started_at = time.time()
-        self._log = Log()
+        self._log = stderr_log()
         self._table = SessionTable(self._log_session)
         self._readiness = Readiness()
         self._relay = Relay(
@@ -207,7 +210,8 @@ class App:
         control = Control(
             bans=self._ledger, enforcer=self._enforcer, sessions=self._table, status=self._status
         )
-        await outer.start(control.serve, self._settings.run_dir / "control.sock")
+        path = self._settings.run_dir / SOCKET_NAME
+        await outer.start(serve_control, path, control, self._log)
         async with trio.open_nursery() as sessions:
             await self._accept_until_stopped(sessions)
             await self._drain()
@@ -243,12 +247,15 @@ class App:
             listeners.cancel_scope.cancel()
 
     async def _drain(self) -> None:
-        """Let sessions end by themselves for a while, then end the rest in order."""
+        """End what is quiet; let the rest finish what it is in the middle of, for a while."""
         drain_s = self._settings.limits.drain_s
         self._log.event("draining", sessions=len(self._table), within_s=drain_s)
         with trio.move_on_after(drain_s):
-            await self._table.wait_empty()
-        self._log.event("stopped", sessions_ended=self._table.end_all(End.SHUTDOWN))
+            while len(self._table):
+                self._table.end_quiet(End.SHUTDOWN)
+                with trio.move_on_after(DRAIN_LOOK_S):
+                    await self._table.wait_empty()
+        self._log.event("stopped", cut=self._table.end_all(End.SHUTDOWN))
 
     def _reload(self, server: Server) -> None:
         """Replace certificates, backends and policy, or keep them all and say why."""
@@ -320,19 +327,14 @@ class App:
     def _log_verdict(
         self, client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool
     ) -> None:
-        user = kind = None
-        match event:
-            case AuthAttempt(authcid=user) | AuthOutcome(attempt=AuthAttempt(authcid=user)):
-                pass
-            case Violation(kind=kind):
-                pass
+        attempt = event.attempt if isinstance(event, AuthOutcome) else event
         self._log.event(
             "verdict" if enforced else "would-verdict",
             action=verdict.action.name.lower(),
             reason=verdict.reason,
             listener=client.listener,
-            user=user,
-            violation=kind,
+            user=attempt.authcid if isinstance(attempt, AuthAttempt) else None,
+            violation=event.kind if isinstance(event, Violation) else None,
             delay_s=verdict.delay_s or None,
             ban=verdict.ban or None,
             rip=client.address,

@@ -59,6 +59,13 @@ class Guard:
         self._wrong_pairs = RecentPairs(policy.repeat_window_s)
         ledger.subscribe(self._forget_lifted)
 
+    def reconfigure(self, settings: Settings) -> None:
+        """Judge by new settings from the next Event on; all counters stay as they are. Half-lives
+        and the repeat window belong to the counters and change with the next start."""
+        self._policy = settings.policy
+        self._enforced = settings.mode is Mode.ENFORCE
+        self._allowed = PrefixSet(settings.allow)
+
     async def judge(self, event: JudgedEvent, client: Client) -> Verdict:
         """See `gatekeeper.abc.Judge`. Allowed clients always pass and are never counted."""
         entity = client.entity

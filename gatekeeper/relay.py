@@ -38,6 +38,7 @@ STALLED_MANY: Final = 64
 SPARES: Final = 16  # buffers kept for the next stall
 STALL_S: Final = 300.0  # a sink that takes nothing for this long is gone
 SWEEP_EVERY_S: Final = 10.0
+QUIET_S: Final = 1.0  # longer than a pause within a transfer, shorter than a drain
 
 
 class Relay:
@@ -191,6 +192,12 @@ class Link:
     def idle(self) -> bool:
         """Whether the client sits in IMAP IDLE."""
         return self._tap is not None and self._tap.idle
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has moved for a moment and nothing waits to be sent."""
+        stalled = self._up.kept is not None or self._down.kept is not None
+        return not stalled and trio.current_time() - self._moved_at > QUIET_S
 
     def start(self, up: bytes, down: bytes) -> None:
         """Send what was read before, then listen."""

@@ -58,6 +58,11 @@ class Relayed(Protocol):
         """Whether the client sits in IMAP IDLE."""
         ...
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way that an end now would cut."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
@@ -79,6 +84,7 @@ class Session:
 
     __slots__ = (
         "authcid",
+        "busy",
         "cancel_scope",
         "client",
         "end",
@@ -100,6 +106,7 @@ class Session:
         self.tls_version = ""
         self.server_name: str | None = None
         self.end: End | None = None
+        self.busy = False  # in the middle of a command or a mail transaction
         # While its own event is judged a session is not ended from outside: it hears the verdict.
         self.judging = False
         self.cancel_scope: trio.CancelScope | None = trio.CancelScope()
@@ -116,6 +123,11 @@ class Session:
                 self.link.abort()
         elif self.cancel_scope is not None:
             self.cancel_scope.cancel()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way that an end now would cut."""
+        return not self.busy if self.link is None else self.link.quiet
 
     def view(self) -> SessionView:
         """What `who` shows."""
@@ -215,6 +227,10 @@ class SessionTable:
             found = (s for s in self._sessions.values() if prefix.covers(s.client.entity))
         chosen = [s for s in found if s.client.scope is scope and not s.judging]
         return _stop_all(chosen, End.BANNED)
+
+    def end_quiet(self, end: End) -> int:
+        """End the sessions in which nothing is under way; the count."""
+        return _stop_all([each for each in self._sessions.values() if each.quiet], end)
 
     def end_all(self, end: End) -> int:
         """End every session; the count."""

@@ -1,5 +1,6 @@
 """A connection's way from accept to its dialogue: PROXY header, first verdict, TLS."""
 
+import contextlib
 import socket
 from typing import Final, assert_never
 
@@ -11,7 +12,7 @@ from gatekeeper.readiness import Waiter
 from gatekeeper.session import imap, imap_legs, smtp, smtp_legs
 from gatekeeper.session.dialogue import Dialogue, Service
 from gatekeeper.session.handshake import read_hello, send_alert
-from gatekeeper.sessions import End, Session, SessionTable
+from gatekeeper.sessions import End, Phase, Session, SessionTable
 from gatekeeper.settings import TlsMode
 from gatekeeper.verdict import Action
 from gatekeeper.wire.need_more import NeedMore
@@ -96,12 +97,12 @@ async def _begin(dialogue: smtp.SmtpDialogue | imap.ImapDialogue) -> End | None:
         await dialogue.client_tls(hello)
         dialogue.secured()
     elif verdict.action > Action.DELAY:
-        await dialogue.to_client(_refusal(dialogue.session.client.protocol))
+        await dialogue.to_client(_farewell(dialogue.session.client.protocol))
         return End.REFUSED
     return None
 
 
-def _refusal(protocol: MailProtocol) -> bytes:
+def _farewell(protocol: MailProtocol) -> bytes:
     match protocol:
         case MailProtocol.IMAP:
             return imap_legs.CLOSING
@@ -112,13 +113,16 @@ def _refusal(protocol: MailProtocol) -> bytes:
 
 
 def _let_go(session: Session, dialogue: Dialogue) -> None:
-    """Close both legs: in order after a conversation, at once when ended from outside."""
+    """Close both legs: in order after a conversation, at once when ended by a ban."""
+    session.end = session.end or End.SHUTDOWN
     dialogue.close_backend()
-    if session.end in {End.BANNED, End.KICKED} or session.end is None:
-        session.end = session.end or End.SHUTDOWN
+    if session.end in {End.BANNED, End.KICKED}:
         dialogue.client.abort()
-    else:
-        dialogue.client.close()
+        return
+    if session.end is End.SHUTDOWN and session.phase is Phase.DIALOGUE:
+        with contextlib.suppress(PeerBroken):  # a courtesy: nothing is waited for any more
+            dialogue.client.send_nowait(_farewell(session.client.protocol))
+    dialogue.client.close()
 
 
 async def _identify(service: Service, channel: Channel, peer: Address) -> Client | None:

@@ -39,6 +39,7 @@ class ImapDialogue(ImapLegs):
             greeting = await self.prepare()
             await self.to_client(self.rewritten(greeting))
             while (end := await self._handle(await self.next_segment())) is None:
+                self.session.busy = False
                 if self.session.link is not None:
                     return None
         except BackendUnavailable as error:
@@ -51,6 +52,7 @@ class ImapDialogue(ImapLegs):
 
     async def _handle(self, segment: Segment) -> End | None:
         event = segment.event
+        self.session.busy = True
         match event:
             case Violation():
                 return await self.violated(event)

@@ -75,7 +75,7 @@ class SmtpDialogue(SmtpLegs):
             if greeting.code != 220:
                 return End.UNAVAILABLE
             while (end := await self._handle(await self.next_segment())) is None:
-                pass
+                self.session.busy = self._in_transaction
         except BackendUnavailable as error:
             await self.to_client(error.farewell or UNAVAILABLE)
             return End.UNAVAILABLE
@@ -88,6 +88,7 @@ class SmtpDialogue(SmtpLegs):
         self, segment: Segment
     ) -> End | None:
         event = segment.event
+        self.session.busy = True
         if self._must_greet and isinstance(event, Mail | Rcpt | Data | Bdat | AuthCommand):
             return await self._refuse_early(event)
         match event:
