@@ -1,0 +1,360 @@
+"""The Ledger: bans at once, history for escalation, exemptions, bounds."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatekeeper import ledger as ledger_module
+from gatekeeper.abc import BanChange, Lift
+from gatekeeper.ban import Ban, Origin, Scope
+from gatekeeper.ledger import Ledger, bannable
+from gatekeeper.prefix import Prefix, entity
+from gatekeeper.settings import PolicySettings
+from gatekeeper.verdict import Reason
+
+START = 1_700_000_000.0
+DAY_S = 86_400.0
+HOST = entity("203.0.113.9")
+NEVER = (Prefix.parse("192.0.2.0/28"), Prefix.parse("2001:db8:2::53"))
+
+
+class UnixClock:
+    """Unix time that moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> UnixClock:
+    return UnixClock()
+
+
+@pytest.fixture
+def ledger(clock: UnixClock) -> Ledger:
+    return Ledger(PolicySettings(), NEVER, clock)
+
+
+def rule_ban(ledger: Ledger, prefix: Prefix = HOST, scope: Scope = Scope.AUTH) -> Ban:
+    ban = ledger.ban(prefix, scope, Reason.AUTH_FAILURES)
+    assert ban is not None
+    return ban
+
+
+def recorded(ledger: Ledger) -> list[BanChange]:
+    changes: list[BanChange] = []
+    ledger.subscribe(changes.append)
+    return changes
+
+
+def test_ban_is_found_until_it_ends(ledger: Ledger, clock: UnixClock) -> None:
+    assert ledger.find(HOST, Scope.AUTH) is None
+    ban = rule_ban(ledger)
+    assert ban == Ban(HOST, Scope.AUTH, Reason.AUTH_FAILURES, 1, START, START + 600)
+    clock.now += 599.9
+    assert ledger.find(HOST, Scope.AUTH) is ban
+    clock.now += 0.1
+    assert ledger.find(HOST, Scope.AUTH) is None
+    assert ledger.bans() == []
+    assert len(ledger) == 0
+
+
+def test_scopes_are_apart(ledger: Ledger) -> None:
+    rule_ban(ledger, scope=Scope.MX)
+    assert ledger.find(HOST, Scope.AUTH) is None
+    assert ledger.find(HOST, Scope.MX) is not None
+
+
+def test_neighbours_are_not_banned(ledger: Ledger) -> None:
+    rule_ban(ledger)
+    assert ledger.find(entity("203.0.113.8"), Scope.AUTH) is None
+
+
+@pytest.mark.parametrize(
+    ("network", "inside", "outside"),
+    [
+        ("203.0.113.0/24", "203.0.113.77", "203.0.114.77"),
+        ("2001:db8:9::/48", "2001:db8:9:77::1", "2001:db8:a::1"),
+    ],
+)
+def test_wide_ban_covers_its_entities(
+    ledger: Ledger, clock: UnixClock, network: str, inside: str, outside: str
+) -> None:
+    ban = rule_ban(ledger, Prefix.parse(network))
+    assert ledger.find(entity(inside), Scope.AUTH) is ban
+    assert ledger.find(entity(inside), Scope.MX) is None
+    assert ledger.find(entity(outside), Scope.AUTH) is None
+    clock.now += 600
+    assert ledger.find(entity(inside), Scope.AUTH) is None
+
+
+def test_wide_ban_outlasts_an_ended_narrow_one(ledger: Ledger, clock: UnixClock) -> None:
+    rule_ban(ledger)
+    wide = ledger.ban(HOST.widen(24), Scope.AUTH, Reason.OPERATOR, seconds=DAY_S)
+    clock.now += 700
+    assert ledger.find(HOST, Scope.AUTH) is wide
+
+
+def test_lifted_wide_ban_no_longer_covers(ledger: Ledger) -> None:
+    rule_ban(ledger, HOST.widen(24))
+    ledger.lift(HOST.widen(24), Scope.AUTH)
+    assert ledger.find(HOST, Scope.AUTH) is None
+
+
+def test_parallel_bans_do_not_escalate(ledger: Ledger) -> None:
+    """Sixteen connections reach the threshold together; one offence is one ban."""
+    changes = recorded(ledger)
+    first = rule_ban(ledger)
+    assert all(rule_ban(ledger) is first for _ in range(15))
+    assert changes == [first]
+
+
+def test_bans_double_up_to_seven_days(ledger: Ledger, clock: UnixClock) -> None:
+    lasted = []
+    for level in range(1, 14):
+        ban = rule_ban(ledger)
+        assert ban.level == level
+        lasted.append(ban.until - ban.since)
+        clock.now = ban.until
+    assert lasted[:3] == [600, 1200, 2400]
+    assert lasted[-3:] == [7 * DAY_S] * 3
+
+
+def test_level_is_forgotten_after_thirty_clean_days(ledger: Ledger, clock: UnixClock) -> None:
+    clock.now = rule_ban(ledger).until
+    clock.now += 30 * DAY_S - 1
+    ban = rule_ban(ledger)
+    assert ban.level == 2
+    clock.now = ban.until + 30 * DAY_S
+    assert rule_ban(ledger).level == 1
+
+
+def test_levels_of_scopes_are_apart(ledger: Ledger, clock: UnixClock) -> None:
+    clock.now = rule_ban(ledger).until
+    assert rule_ban(ledger, scope=Scope.MX).level == 1
+
+
+def test_operator_says_how_long_and_may_shorten(ledger: Ledger) -> None:
+    rule_ban(ledger)
+    ban = ledger.ban(
+        HOST, Scope.AUTH, Reason.OPERATOR, seconds=60, origin=Origin.OPERATOR, note="x" * 300
+    )
+    assert ban is not None
+    assert ban.until == START + 60
+    assert ban.note == "x" * 200
+    assert ledger.find(HOST, Scope.AUTH) is ban
+    assert len(ledger) == 1
+
+
+def test_note_can_be_stored_whatever_the_terminal_gave(ledger: Ledger) -> None:
+    ban = ledger.ban(HOST, Scope.AUTH, Reason.OPERATOR, seconds=60, note="caf\udce9")
+    assert ban is not None
+    assert ban.note == "caf?"
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
+def test_time_that_is_none_is_refused(ledger: Ledger, seconds: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        ledger.ban(HOST, Scope.AUTH, Reason.OPERATOR, seconds=seconds)
+
+
+@pytest.mark.parametrize("origin", Origin)
+@pytest.mark.parametrize(
+    "text",
+    ["192.0.2.3", "192.0.2.0/24", "2001:db8:2::/64", "2001:db8:2::/48", "2001:db8:2::1:2"],
+)
+def test_never_means_never_whoever_asks(ledger: Ledger, text: str, origin: Origin) -> None:
+    """Neither what lies in an exempt prefix nor what would cover one."""
+    changes = recorded(ledger)
+    assert ledger.exempt(bannable(Prefix.parse(text)))
+    assert ledger.ban(Prefix.parse(text), Scope.AUTH, Reason.OPERATOR, origin=origin) is None
+    assert changes == []
+    assert len(ledger) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::/96", "2001:db8::/64"),
+        ("2001:db8::/64", "2001:db8::/64"),
+        ("2001:db8::/48", "2001:db8::/48"),
+    ],
+)
+def test_bannable_prefixes(text: str, expected: str) -> None:
+    assert bannable(Prefix.parse(text)) == Prefix.parse(expected)
+
+
+@pytest.mark.parametrize("text", ["203.0.113.0/25", "10.0.0.0/8", "2001:db8::/56", "::/0"])
+def test_other_lengths_are_refused_with_the_possible_ones(ledger: Ledger, text: str) -> None:
+    with pytest.raises(ValueError, match=r"/(32 or /24|64 or /48)"):
+        ledger.ban(Prefix.parse(text), Scope.AUTH, Reason.OPERATOR)
+    with pytest.raises(ValueError, match=r"/(32 or /24|64 or /48)"):
+        ledger.lift(Prefix.parse(text), Scope.AUTH)
+
+
+def test_lift_ends_the_ban_and_its_history(ledger: Ledger) -> None:
+    ban = rule_ban(ledger)
+    changes = recorded(ledger)
+    assert ledger.lift(HOST, Scope.AUTH) is ban
+    assert ledger.find(HOST, Scope.AUTH) is None
+    assert changes == [Lift(HOST, Scope.AUTH)]
+    assert rule_ban(ledger).level == 1
+
+
+def test_lifting_an_ended_ban_clears_the_history_of_stores_too(
+    ledger: Ledger, clock: UnixClock
+) -> None:
+    clock.now = rule_ban(ledger).until
+    changes = recorded(ledger)
+    assert ledger.lift(HOST, Scope.AUTH) is None
+    assert changes == [Lift(HOST, Scope.AUTH)]
+    assert rule_ban(ledger).level == 1
+
+
+def test_lifting_what_is_not_known_tells_nobody(ledger: Ledger) -> None:
+    changes = recorded(ledger)
+    assert ledger.lift(HOST, Scope.AUTH) is None
+    assert changes == []
+
+
+def test_lift_of_an_address_finds_its_64(ledger: Ledger) -> None:
+    rule_ban(ledger, entity("2001:db8::1"))
+    assert ledger.lift(Prefix.parse("2001:db8::2"), Scope.AUTH) is not None
+
+
+def test_subscriber_finds_the_ban_in_force(ledger: Ledger) -> None:
+    found: list[Ban | None] = []
+    ledger.subscribe(lambda change: found.append(ledger.find(change.prefix, change.scope)))
+    ban = rule_ban(ledger)
+    ledger.lift(HOST, Scope.AUTH)
+    assert found == [ban, None]
+
+
+def test_subscriber_hears_no_more_after_it_left(ledger: Ledger) -> None:
+    changes: list[BanChange] = []
+    leave: Callable[[], None] = ledger.subscribe(changes.append)
+    leave()
+    rule_ban(ledger)
+    assert changes == []
+
+
+def stored(prefix: Prefix, until: float, *, level: int = 3, since: float = START - 100) -> Ban:
+    return Ban(prefix, Scope.AUTH, Reason.AUTH_FAILURES, level, since, until)
+
+
+def test_restored_bans_are_in_force_and_nobody_is_told(ledger: Ledger) -> None:
+    changes = recorded(ledger)
+    ban = stored(HOST, START + 50)
+    ledger.restore([ban])
+    assert ledger.find(HOST, Scope.AUTH) is ban
+    assert changes == []
+
+
+def test_restored_history_counts_for_the_next_ban(ledger: Ledger) -> None:
+    ledger.restore([stored(HOST, START - 50, level=3)])
+    assert ledger.find(HOST, Scope.AUTH) is None
+    assert len(ledger) == 0
+    assert rule_ban(ledger).level == 4
+
+
+def test_restore_keeps_the_ban_made_later(ledger: Ledger) -> None:
+    mine = rule_ban(ledger)
+    ledger.restore([stored(HOST, START + 9_999, since=START - 1)])
+    assert ledger.bans() == [mine]
+    other = stored(HOST, START + 9_999, since=START + 1)
+    ledger.restore([other])
+    assert ledger.bans() == [other]
+    assert len(ledger) == 1
+
+
+def test_restore_leaves_out_what_can_no_longer_be_banned(ledger: Ledger) -> None:
+    ledger.restore(
+        [
+            stored(Prefix.parse("192.0.2.3"), START + 50),
+            stored(Prefix.parse("10.0.0.0/8"), START + 50),
+        ]
+    )
+    assert ledger.bans() == []
+
+
+def test_full_ledger_lifts_the_ban_that_ends_first(clock: UnixClock) -> None:
+    ledger = Ledger(PolicySettings(), NEVER, clock, capacity=3)
+    changes = recorded(ledger)
+    hosts = [entity(f"203.0.113.{i}") for i in range(4)]
+    for host, seconds in zip(hosts, (300.0, 100.0, 200.0, 50.0), strict=True):
+        ledger.ban(host, Scope.AUTH, Reason.OPERATOR, seconds=seconds)
+    assert len(ledger) == 3
+    assert ledger.find(hosts[1], Scope.AUTH) is None
+    assert changes[3:] == [Lift(hosts[1], Scope.AUTH), ledger.find(hosts[3], Scope.AUTH)]
+
+
+def test_full_ledger_replaces_a_ban_without_losing_another(clock: UnixClock) -> None:
+    ledger = Ledger(PolicySettings(), NEVER, clock, capacity=1)
+    rule_ban(ledger)
+    ledger.ban(HOST, Scope.AUTH, Reason.OPERATOR, seconds=5, origin=Origin.OPERATOR)
+    assert [ban.reason for ban in ledger.bans()] == [Reason.OPERATOR]
+
+
+def test_history_is_bounded(
+    ledger: Ledger, clock: UnixClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_PAST_BANS", 2)
+    for last_octet in range(3):
+        rule_ban(ledger, entity(f"203.0.113.{last_octet}"))
+        clock.now += 700
+    ledger.prune()
+    assert rule_ban(ledger, entity("203.0.113.0")).level == 1, "the one forgotten soonest went"
+    assert rule_ban(ledger, entity("203.0.113.1")).level == 2
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["ban", "operator", "lift", "wait"]),
+        st.sampled_from(["203.0.113.1", "203.0.113.2", "203.0.113.0/24", "2001:db8::/64"]),
+        st.sampled_from(Scope),
+        st.floats(1.0, 5_000.0),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=80)
+@given(STEPS)
+def test_followers_of_the_feed_know_what_is_in_force(
+    steps: list[tuple[str, str, Scope, float]],
+) -> None:
+    """Whatever happens, a subscriber with its own clock holds the same bans."""
+    clock = UnixClock()
+    ledger = Ledger(PolicySettings(), (), clock, capacity=4)
+    followed: dict[tuple[Prefix, Scope], Ban] = {}
+
+    def follow(change: BanChange) -> None:
+        followed.pop((change.prefix, change.scope), None)
+        if isinstance(change, Ban):
+            followed[change.prefix, change.scope] = change
+
+    ledger.subscribe(follow)
+    for step, text, scope, seconds in steps:
+        prefix = Prefix.parse(text)
+        match step:
+            case "ban":
+                ledger.ban(prefix, scope, Reason.AUTH_FAILURES)
+            case "operator":
+                ledger.ban(prefix, scope, Reason.OPERATOR, seconds=seconds, origin=Origin.OPERATOR)
+            case "lift":
+                ledger.lift(prefix, scope)
+            case _:
+                clock.now += seconds
+        in_force = {ban for ban in followed.values() if ban.until > clock.now}
+        assert set(ledger.bans()) == in_force
+        assert len(ledger) == len(in_force)
+        assert ledger._wide == sum(ban.prefix.length in {24, 48} for ban in in_force)
