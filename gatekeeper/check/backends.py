@@ -1,0 +1,94 @@
+"""Whether backends answer, and what their settings leave open."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import trio
+
+from gatekeeper.check.finding import Finding, warning
+from gatekeeper.events import MailProtocol
+from gatekeeper.prefix import Prefix
+from gatekeeper.settings import Endpoint, ListenerSettings, Settings, TlsMode
+
+CONNECT_DEADLINE_S: Final = 3.0
+_LOOPBACK: Final = (Prefix.parse("127.0.0.0/8"), Prefix.parse("::1"))
+
+
+def check_reach(settings: Settings) -> list[Finding]:
+    """A warning for each backend address that no TCP connection reaches in time.
+
+    Connects to all at once, by its own run of Trio: not to be called inside one.
+    """
+    return trio.run(_check_reach, settings)
+
+
+async def _check_reach(settings: Settings) -> list[Finding]:
+    failures: dict[tuple[str, Endpoint], str] = {}
+    async with trio.open_nursery() as nursery:
+        for name, backend in settings.backends.items():
+            for endpoint in backend.address:
+                failures[name, endpoint] = ""
+                nursery.start_soon(_connect, failures, name, endpoint)
+    return [
+        warning(f"backend {name}", f"{endpoint} does not answer: {failure}")
+        for (name, endpoint), failure in failures.items()
+        if failure
+    ]
+
+
+async def _connect(
+    failures: dict[tuple[str, Endpoint], str], name: str, endpoint: Endpoint
+) -> None:
+    failures[name, endpoint] = f"nothing within {CONNECT_DEADLINE_S:g} s"
+    with trio.move_on_after(CONNECT_DEADLINE_S):
+        try:
+            stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+        except OSError as failure:
+            failures[name, endpoint] = _words(failure)
+            return
+        failures[name, endpoint] = ""
+        await trio.aclose_forcefully(stream)
+
+
+def _words(failure: OSError) -> str:
+    """The system's own words; Trio wraps those of every address of a name in its own."""
+    cause: BaseException | None = failure.__cause__ or failure
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return str(getattr(cause, "strerror", None) or failure)
+
+
+def check_secrecy(settings: Settings) -> Iterator[Finding]:
+    """Warnings where passwords would travel unprotected, and for backends nobody uses."""
+    used = {listener.backend for listener in settings.listeners}
+    for listener in settings.listeners:
+        open_binds = [str(end) for end in listener.bind if not _is_loopback(end)]
+        if _takes_passwords(listener) and listener.tls is TlsMode.NONE and open_binds:
+            text = f"passwords come in the clear on {', '.join(open_binds)}: tls is none"
+            yield warning(f"listener {listener.name}", text)
+    for name, backend in settings.backends.items():
+        if name not in used:
+            yield warning(f"backend {name}", "no listener uses it")
+        elif backend.tls is not TlsMode.NONE:
+            continue
+        elif any(map(_takes_passwords, _users(settings, name))):
+            far = [str(end) for end in backend.address if not _is_loopback(end)]
+            if far:
+                text = f"passwords go in the clear to {', '.join(far)}: tls is none"
+                yield warning(f"backend {name}", text)
+
+
+def _users(settings: Settings, backend: str) -> list[ListenerSettings]:
+    return [listener for listener in settings.listeners if listener.backend == backend]
+
+
+def _takes_passwords(listener: ListenerSettings) -> bool:
+    return listener.protocol is not MailProtocol.SMTP
+
+
+def _is_loopback(endpoint: Endpoint) -> bool:
+    try:
+        address = Prefix.parse(endpoint.host)
+    except ValueError:
+        return endpoint.host == "localhost"
+    return any(network.covers(address) for network in _LOOPBACK)
