@@ -25,6 +25,7 @@ primary_hostname = exim.$domain
 exim_path = $exim
 exim_user = nobody
 exim_group = nogroup
+deliver_drop_privilege = true
 tls_advertise_hosts =
 spool_directory = $base/spool
 log_file_path = $base/%slog
@@ -60,7 +61,7 @@ known:
 begin transports
 file:
   driver = appendfile
-  file = $base/mail/$${local_part}
+  file = $base/mail/$${local_part_data}
   user = nobody
   group = nogroup
 begin retry
@@ -115,7 +116,7 @@ def unpack(package: str, directory: Path) -> dict[str, str]:
 
 def _missing_libraries(package: str) -> list[str]:
     """The libraries among the package's dependencies that are not installed."""
-    flags = "recommends suggests conflicts breaks replaces enhances".split()
+    flags = ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"]
     listing = subprocess.run(
         ["apt-cache", "depends", "--recurse", *(f"--no-{flag}" for flag in flags), package],
         capture_output=True,
@@ -141,6 +142,7 @@ def exim(base: Path, files: Path) -> Iterator[dict[str, int]]:
     environment = unpack("exim4-daemon-heavy", files)
     ports = dict(zip(("plain", "haproxy"), free_ports(2), strict=True))
     program = files / "usr/sbin/exim4"
+    program.chmod(0o755)  # a set-user-ID program finds no library in LD_LIBRARY_PATH
     for name in ("spool", "mail"):
         (base / name).mkdir(parents=True)
     subprocess.run(["chown", "-R", "nobody:nogroup", base], check=True)
@@ -152,7 +154,10 @@ def exim(base: Path, files: Path) -> Iterator[dict[str, int]]:
         )
     )
     # Debian's Exim looks up its own account; a mount namespace shows one without making it.
-    accounts = {"passwd": "Debian-exim:x:65534:65534::/:/bin/false", "group": "Debian-exim:x:65534:"}
+    accounts = {
+        "passwd": "Debian-exim:x:65534:65534::/:/bin/false",
+        "group": "Debian-exim:x:65534:",
+    }
     for name, line in accounts.items():
         (base / name).write_text(Path("/etc", name).read_text() + line + "\n")
     inside = 'cd "$0"; for f in passwd group; do mount --bind $f /etc/$f; done; exec "$@"'

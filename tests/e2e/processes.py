@@ -115,9 +115,7 @@ def stop(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
-def wait_ready(
-    process: subprocess.Popen[bytes], condition: Callable[[], bool], log: Path
-) -> None:
+def wait_ready(process: subprocess.Popen[bytes], condition: Callable[[], bool], log: Path) -> None:
     """Wait until a started server is ready; its output is the message where it is not."""
 
     def is_ready() -> bool:
