@@ -1,0 +1,342 @@
+"""KernelClient, its kernel process and real nftables, with packets between two hosts."""
+
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import trio
+from contracts.enforcer import NOW, EnforcerContract, ban, held_keys
+
+from gatekeeper.abc import Lift
+from gatekeeper.ban import Scope
+from gatekeeper.enforce.kernel_client import KernelClient
+from gatekeeper.errors import EnforcerError
+from gatekeeper.prefix import Prefix
+
+from .hosts import Hosts
+
+pytestmark = pytest.mark.netns
+
+ONE, TWO = "10.77.0.2", "10.77.0.3"
+ONE_V6, NEIGHBOUR_V6 = "2001:db8:77:1::2", "2001:db8:77:1::3"  # one /64
+SAME_48, OTHER_48 = "2001:db8:77:2::2", "2001:db8:78:1::2"
+EXPIRY_S = 15.0
+
+
+class Told:
+    """What a client was told by its callbacks."""
+
+    def __init__(self, client: KernelClient) -> None:
+        self.rebuilt = 0
+        self.refused: list[tuple[str, Scope]] = []
+        client.on_rebuilt = self._rebuilt
+        client.on_refused = self._refused
+
+    def _rebuilt(self) -> None:
+        self.rebuilt += 1
+
+    def _refused(self, prefix: Prefix, scope: Scope) -> None:
+        self.refused.append((str(prefix), scope))
+
+
+@pytest.fixture
+async def client(hosts: Hosts) -> AsyncIterator[KernelClient]:
+    made = KernelClient(hosts.spawn()[0])
+    yield made
+    await made.aclose()
+
+
+class TestKernelClient(EnforcerContract):
+    @pytest.fixture
+    def enforcer(self, client: KernelClient) -> KernelClient:
+        return client
+
+
+def until(condition: Callable[[], bool], within_s: float = EXPIRY_S) -> None:
+    """Wait until `condition`, which asks the kernel and takes its time, holds."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+class TestPackets:
+    async def test_a_banned_address_is_dropped_until_it_is_lifted(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        assert hosts.welcome(ONE, Hosts.AUTH)
+        await client.apply([ban(ONE)], NOW)
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        assert hosts.welcome(TWO, Hosts.AUTH)
+        await client.apply([Lift(Prefix.parse(ONE), Scope.AUTH)], NOW)
+        assert hosts.welcome(ONE, Hosts.AUTH)
+
+    async def test_a_ban_runs_out_by_itself(self, hosts: Hosts, client: KernelClient) -> None:
+        await client.apply([ban(ONE, seconds=1.0)], NOW)
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        until(lambda: hosts.welcome(ONE, Hosts.AUTH))
+        assert await client.remaining_s(Prefix.parse(ONE), Scope.AUTH) is None
+        assert await client.held() == []
+
+    async def test_a_refreshed_ban_outlives_its_first_time(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        await client.apply([ban(ONE, 1.0), ban(TWO, 1.0)], NOW)
+        await client.apply([ban(ONE, 600.0)], NOW)
+        until(lambda: hosts.welcome(TWO, Hosts.AUTH))
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+
+    async def test_a_scope_is_its_ports(self, hosts: Hosts, client: KernelClient) -> None:
+        await client.apply([ban(ONE), ban(TWO, scope=Scope.MX)], NOW)
+        welcome = {
+            (source, port): hosts.welcome(source, port)
+            for source in (ONE, TWO)
+            for port in (Hosts.AUTH, Hosts.MX, Hosts.OTHER)
+        }
+        assert {key for key, let_in in welcome.items() if not let_in} == {
+            (ONE, Hosts.AUTH),
+            (TWO, Hosts.MX),
+        }
+
+    async def test_an_ipv6_ban_is_of_the_whole_64(self, hosts: Hosts, client: KernelClient) -> None:
+        await client.apply([ban("2001:db8:77:1::/64")], NOW)
+        assert not hosts.welcome(ONE_V6, Hosts.AUTH)
+        assert not hosts.welcome(NEIGHBOUR_V6, Hosts.AUTH)
+        assert hosts.welcome(SAME_48, Hosts.AUTH)
+
+    async def test_network_bans_cover_a_24_and_a_48(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        await client.apply([ban("10.77.0.0/24"), ban("2001:db8:77::/48")], NOW)
+        for source in (ONE, TWO, ONE_V6, SAME_48):
+            assert not hosts.welcome(source, Hosts.AUTH)
+        assert hosts.welcome(OTHER_48, Hosts.AUTH)
+
+    async def test_an_open_connection_of_a_banned_address_goes_silent(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        with hosts.open(ONE, Hosts.AUTH) as peer:
+            await client.apply([ban(ONE)], NOW)
+            before = await client.dropped()
+            peer.sendall(b"NOOP\r\n")
+            assert (await client.dropped())["dropped4_auth"] > before["dropped4_auth"]
+
+    async def test_drops_are_counted_by_family_and_scope(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        assert set((await client.dropped()).values()) == {0}
+        await client.apply([ban(ONE), ban("2001:db8:77:1::/64", scope=Scope.MX)], NOW)
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        assert not hosts.welcome(ONE_V6, Hosts.MX)
+        dropped = await client.dropped()
+        assert {name for name, packets in dropped.items() if packets} == {
+            "dropped4_auth",
+            "dropped6_mx",
+        }
+
+    async def test_kill_resets_open_connections_of_one_scope(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        with (
+            hosts.open(ONE, Hosts.AUTH) as killed,
+            hosts.open(ONE, Hosts.MX) as other_port,
+            hosts.open(TWO, Hosts.AUTH) as other_address,
+        ):
+            assert await client.kill(Prefix.parse(ONE), Scope.AUTH) == 1
+            with pytest.raises(ConnectionResetError):
+                killed.recv(1)
+            for spared in (other_port, other_address):
+                with pytest.raises(TimeoutError):
+                    spared.recv(1)
+            assert await client.kill(Prefix.parse(ONE), Scope.AUTH) == 0
+        assert hosts.welcome(ONE, Hosts.AUTH), "the listener lives"
+
+    async def test_kill_finds_a_whole_ipv6_network(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        with hosts.open(ONE_V6, Hosts.AUTH), hosts.open(NEIGHBOUR_V6, Hosts.AUTH):
+            assert await client.kill(Prefix.parse("2001:db8:77:1::/64"), Scope.AUTH) == 2
+
+
+class TestLists:
+    async def test_the_allow_list_wins_over_a_ban(self, hosts: Hosts) -> None:
+        client = KernelClient(hosts.spawn(allow=(f"{ONE}/32", "2001:db8:77:1::2"))[0])
+        await client.apply([ban("10.77.0.0/24"), ban("2001:db8:77:1::/64")], NOW)
+        assert hosts.welcome(ONE, Hosts.AUTH)
+        assert hosts.welcome(ONE_V6, Hosts.AUTH)
+        assert not hosts.welcome(TWO, Hosts.AUTH)
+        assert not hosts.welcome(NEIGHBOUR_V6, Hosts.AUTH)
+        await client.aclose()
+
+    async def test_the_never_list_keeps_its_bans_out_and_lets_others_in(self, hosts: Hosts) -> None:
+        client = KernelClient(hosts.spawn(never=("10.77.0.3/32", "2001:db8:77::/48"))[0])
+        told = Told(client)
+        inside, around = "2001:db8:77:1::/64", "10.77.0.0/24"
+        await client.apply([ban(inside), ban(around), ban("127.0.0.1"), ban(ONE)], NOW)
+        refused = {(inside, Scope.AUTH), (around, Scope.AUTH), ("127.0.0.1", Scope.AUTH)}
+        assert set(told.refused) == refused
+        assert await held_keys(client) == {(ONE, Scope.AUTH)}
+        await client.aclose()
+
+    async def test_a_reload_changes_the_allow_list_and_keeps_bans(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        await client.apply([ban(ONE), ban(TWO)], NOW)
+        overlapping = [
+            Prefix.parse(text) for text in ("10.77.0.2/31", "10.77.0.2", "2001:db8::/32")
+        ]
+        await client.reload(overlapping)
+        assert hosts.welcome(ONE, Hosts.AUTH)
+        await client.reload([Prefix.parse(TWO)])
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        assert hosts.welcome(TWO, Hosts.AUTH)
+        assert await held_keys(client) == {(ONE, Scope.AUTH), (TWO, Scope.AUTH)}
+
+    async def test_reloads_do_not_double_the_rules(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        rules = hosts.guard.command("nft", "-t", "list", "ruleset")
+        await client.reload([])
+        assert hosts.guard.command("nft", "-t", "list", "ruleset") == rules
+
+
+class TestEndings:
+    @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+    async def test_bans_outlive_the_process_and_are_found_by_the_next(
+        self, hosts: Hosts, end: signal.Signals
+    ) -> None:
+        sock, process = hosts.spawn()
+        client = KernelClient(sock)
+        await client.apply([ban(ONE)], NOW)
+        process.send_signal(end)
+        assert process.wait(10) == (0 if end is signal.SIGTERM else -end)
+        with pytest.raises(EnforcerError):
+            await client.apply([ban(TWO)], NOW)
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        await client.aclose()
+        successor = KernelClient(hosts.spawn()[0])
+        told = Told(successor)
+        assert await held_keys(successor) == {(ONE, Scope.AUTH)}
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        assert told.rebuilt == 0
+        await successor.aclose()
+
+    async def test_the_process_ends_with_its_socket(self, hosts: Hosts) -> None:
+        sock, process = hosts.spawn()
+        client = KernelClient(sock)
+        await client.aclose()
+        assert process.wait(10) == 0
+
+    async def test_signals_for_the_guard_leave_it_working(self, hosts: Hosts) -> None:
+        sock, process = hosts.spawn()
+        client = KernelClient(sock)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGHUP)
+        await client.apply([ban(ONE)], NOW)
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        await client.aclose()
+
+    @pytest.mark.parametrize(
+        "command", [("flush", "ruleset"), ("delete", "table", "inet gatekeeper")]
+    )
+    async def test_a_table_removed_by_hand_comes_back_with_the_next_ban(
+        self, hosts: Hosts, client: KernelClient, command: tuple[str, ...]
+    ) -> None:
+        told = Told(client)
+        await client.apply([ban(ONE)], NOW)
+        hosts.guard.command("nft", *command)
+        assert hosts.welcome(ONE, Hosts.AUTH)
+        assert await client.held() == []
+        assert told.rebuilt == 0
+        await client.apply([ban(TWO)], NOW)
+        assert told.rebuilt == 1
+        assert await held_keys(client) == {(TWO, Scope.AUTH)}
+        assert not hosts.welcome(TWO, Hosts.AUTH)
+        await client.apply([ban(ONE)], NOW)
+        assert told.rebuilt == 1
+
+    async def test_hello_finds_a_removed_table(self, hosts: Hosts, client: KernelClient) -> None:
+        told = Told(client)
+        await client.hello()
+        assert told.rebuilt == 0
+        hosts.guard.command("nft", "flush", "ruleset")
+        await client.hello()
+        assert told.rebuilt == 1
+
+    async def test_a_table_of_another_shape_is_replaced(self, hosts: Hosts) -> None:
+        hosts.guard.command(
+            "nft", "-f", "-", stdin="table inet gatekeeper {\nset ban4_auth {\ntype mark\n}\n}\n"
+        )
+        client = KernelClient(hosts.spawn()[0])
+        await client.apply([ban(ONE)], NOW)
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        await client.aclose()
+
+
+class TestQuantities:
+    async def test_a_full_set_refuses_and_the_others_go_on(self, client: KernelClient) -> None:
+        networks = [Prefix(bytes([11, i >> 8, i & 255, 0]), 24) for i in range(65_536)]
+        with pytest.raises(EnforcerError, match="full"):
+            await client.apply(
+                [ban(prefix) for prefix in [*networks, Prefix.parse("12.0.0.0/24")]], NOW
+            )
+        held = await client.held()
+        assert 60_000 < len(held) <= 65_536
+        await client.apply([ban(ONE), ban("12.0.0.0/24", scope=Scope.MX)], NOW)
+        assert await client.remaining_s(Prefix.parse(ONE), Scope.AUTH) is not None
+
+    async def test_a_hundred_thousand_bans_do_not_slow_one(
+        self, hosts: Hosts, client: KernelClient
+    ) -> None:
+        first = int.from_bytes(b"\x0b\x00\x00\x00", "big")
+        many = [ban(Prefix((first + i).to_bytes(4, "big"), 32)) for i in range(100_000)]
+        await client.apply(many, NOW)
+        started = time.monotonic()
+        await client.apply([ban(ONE)], NOW)
+        assert time.monotonic() - started < 1.0
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+        started = time.monotonic()
+        assert await client.remaining_s(many[50_000].prefix, Scope.AUTH) is not None
+        await client.reload([Prefix.parse(TWO)])
+        assert time.monotonic() - started < 1.0
+        assert len(await client.held()) == 100_001
+
+    async def test_bans_go_on_during_a_listing(self, hosts: Hosts, client: KernelClient) -> None:
+        many = [ban(Prefix(bytes([10, 1, i >> 8, i & 255]), 32)) for i in range(20_000)]
+        await client.apply(many, NOW)
+        async with trio.open_nursery() as nursery:
+            listed: list[int] = []
+
+            async def listing() -> None:
+                listed.append(len(await client.held()))
+
+            nursery.start_soon(listing)
+            nursery.start_soon(listing)
+            for _ in range(20):
+                await client.apply([ban(ONE, 60.0)], NOW)
+        assert all(20_000 <= count <= 20_001 for count in listed)
+        assert not hosts.welcome(ONE, Hosts.AUTH)
+
+    async def test_an_asker_who_gives_up_does_no_harm(self, client: KernelClient) -> None:
+        for _ in range(20):
+            with trio.move_on_after(0):
+                await client.remaining_s(Prefix.parse(ONE), Scope.AUTH)
+            with trio.move_on_after(0.0001):
+                await client.remaining_s(Prefix.parse(ONE), Scope.AUTH)
+        await client.apply([ban(ONE, 60.0)], NOW)
+        left = await client.remaining_s(Prefix.parse(ONE), Scope.AUTH)
+        assert left is not None
+        assert await held_keys(client) == {(ONE, Scope.AUTH)}
+
+
+def test_a_packet_that_is_no_request_is_answered_and_survived(hosts: Hosts) -> None:
+    sock, process = hosts.spawn()
+    sock.settimeout(5.0)
+    for packet in (b"{", b"[1]", b'{"verb":"exec","id":7}', b"\xff" * 65_536, b"x" * 100_000):
+        sock.send(packet)
+        assert b'"error"' in sock.recv(65_536)
+    sock.send(b'{"verb":"hello"}')
+    assert b'"version"' in sock.recv(65_536)
+    assert process.poll() is None
+    assert isinstance(sock, socket.socket)
