@@ -78,11 +78,13 @@ class Guard:
         verdict = strongest(opinions)
         if verdict == PASS:
             return PASS
-        self._on_verdict(client, event, verdict, self._enforced)
         if not self._enforced:
+            self._on_verdict(client, event, verdict, False)
             return PASS
-        if verdict.ban:
-            self._ledger.ban(entity, facts.scope, verdict.reason)
+        if verdict.ban and self._ledger.ban(entity, facts.scope, verdict.reason) is None:
+            # A host that is never banned, such as a webmail beside the guard, is slowed instead.
+            verdict = Verdict(verdict.action, verdict.reason, self._policy.tarpit_max_s)
+        self._on_verdict(client, event, verdict, True)
         return verdict
 
     def score(self, entity: Prefix, scope: Scope) -> float:

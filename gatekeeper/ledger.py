@@ -180,7 +180,6 @@ class Ledger:
 
     def _put(self, ban: Ban) -> None:
         key = (ban.prefix, ban.scope)
-        self._forget(key)
         bans = self._in_force[ban.scope]
         self._wide += ban.prefix not in bans and _is_wide(ban.prefix)
         bans[ban.prefix] = ban

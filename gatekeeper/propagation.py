@@ -25,7 +25,7 @@ from gatekeeper.prefix import Prefix
 MAX_BATCH: Final = 2_000  # a netlink transaction of about 200 KiB, a few ms in the kernel
 MAX_WAITING: Final = 1_000_000  # as many as the Ledger holds; the oldest change goes first
 FIRST_PAUSE_S: Final = 0.1
-MAX_PAUSE_S: Final = 30.0
+MAX_PAUSE_S: Final = 5.0  # a restarted kernel process should not be without bans for long
 
 Apply = Callable[[Sequence[BanChange], float], Awaitable[None]]
 OnHealth = Callable[[GatekeeperError | None], None]

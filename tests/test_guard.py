@@ -298,7 +298,9 @@ async def test_never_banned_host_is_refused_but_not_shut_out() -> None:
     """A webmail on the guard's own host: all its users share one address."""
     bench = Bench(never=(Prefix.parse("203.0.113.9"),))
     for number in range(50):
-        await bench.outcome(client(), f"guess {number}")
+        verdict = await bench.outcome(client(), f"guess {number}")
+    assert verdict == Verdict(Action.CLOSE, Reason.AUTH_FAILURES, delay_s=8.0)
+    assert bench.heard[-1] == (verdict, True)
     assert bench.bans() == []
     assert await bench.guard.judge(ConnectionOpened(), client()) == PASS
     assert await bench.outcome(client(), "right", result=AuthResult.SUCCESS) == PASS
@@ -335,7 +337,7 @@ async def test_operators_rule_speaks_beside_the_built_in_ones() -> None:
     assert await guard.judge(ConnectionOpened(), client()) == BANNED
 
 
-async def test_judging_does_not_yield_to_the_scheduler(bench: Bench) -> None:
+def test_judging_does_not_yield_to_the_scheduler(bench: Bench) -> None:
     """So the session that bans writes its refusal before the kernel hears of the ban."""
     judging = bench.guard.judge(attempt("x"), client())
     with pytest.raises(StopIteration) as stopped:
