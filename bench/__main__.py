@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from bench import endurance, report, workshop
 from bench.machine import describe
 from bench.measure import Wrong, idle_memory, interleave
-from bench.proxies import CONTENDERS, Contender, NotReady, backend, running
+from bench.proxies import CONTENDERS, Contender, Running, backend, running
 from bench.results import Line, Results
 from bench.scenarios import IDLE, IDLE_ROUNDS_MAX, SCENARIOS, Scenario
 
@@ -81,16 +82,10 @@ class _Bench:
 
     def cpu(self, scenario: Scenario) -> None:
         able = [one for one in self._contenders if one.family not in scenario.without]
-        count = max(2, scenario.count // self._divisor)
+        count = max(4, scenario.count // self._divisor)
         line = self._line(scenario, scenario.unit)
-        try:
-            with (
-                backend() as behind,
-                running(able, behind, self._tls, profile=self._profile) as listening,
-            ):
-                self._problems(interleave(scenario, listening, self._results.rounds, count, line))
-        except NotReady as error:
-            self._problems([str(error)])
+        with self._running(able) as listening:
+            self._problems(interleave(scenario, listening, self._results.rounds, count, line))
         print(report.summary(line), flush=True)
 
     def memory(self, scenario: Scenario) -> None:
@@ -99,25 +94,35 @@ class _Bench:
         line = self._line(scenario, "KiB")
         for _ in range(min(self._results.rounds, IDLE_ROUNDS_MAX)):
             for contender in self._contenders:
-                try:
-                    with (
-                        backend() as behind,
-                        running([contender], behind, self._tls) as (one,),
-                    ):
-                        line.add(contender.name, idle_memory(scenario, one, count))
-                except (NotReady, Wrong) as error:
-                    self._problems([str(error)])
+                with self._running([contender]) as listening:
+                    for one in listening:
+                        try:
+                            line.add(contender.name, idle_memory(scenario, one, count))
+                        except Wrong as error:
+                            self._problems([str(error)])
         print(report.summary(line), flush=True)
 
     def endure(self, name: str, guard: Contender) -> None:
-        try:
-            with backend() as behind, running([guard], behind, self._tls) as (one,):
-                words = endurance.RUN[name](one, self._divisor)
-        except (NotReady, Wrong) as error:
-            self._problems([str(error)])
-            words = "failed"
+        words = "failed"
+        with self._running([guard]) as listening:
+            for one in listening:
+                try:
+                    words = endurance.RUN[name](one, self._divisor)
+                except Wrong as error:
+                    self._problems([str(error)])
         self._results.endurance[name] = words
         print(f"{name}: {words}", flush=True)
+
+    @contextmanager
+    def _running(self, contenders: Sequence[Contender]) -> Iterator[list[Running]]:
+        """A fresh backend and those contenders that start; the others are problems."""
+        missing: list[str] = []
+        with (
+            backend() as behind,
+            running(contenders, behind, self._tls, missing, profile=self._profile) as listening,
+        ):
+            self._problems(missing)
+            yield listening
 
     def _line(self, scenario: Scenario, unit: str) -> Line:
         print(f"{scenario.title} ...", file=sys.stderr, flush=True)
@@ -128,7 +133,8 @@ class _Bench:
     def _problems(self, problems: list[str]) -> None:
         for problem in problems:
             print(f"PROBLEM: {problem}", file=sys.stderr, flush=True)
-        self._results.problems += problems
+            if problem not in self._results.problems:
+                self._results.problems.append(problem)
 
 
 def _finish(results: Results, *, write: bool) -> int:

@@ -122,7 +122,9 @@ static void serve(struct entry *entry, uint32_t events)
     if (entry->writing) {
         session_pump(session);
     } else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+        int on = 1;
         ssize_t got = recv(entry->fd, block, sizeof block, 0);
+        setsockopt(entry->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); /* as in link.c */
         if (got > 0)
             session_feed(session, block, (size_t)got, &ports);
         else if (got == 0 || errno != EAGAIN)

@@ -89,8 +89,8 @@ static SSL_CTX *make_context(void)
                                        SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
         SSL_CTX_sess_set_new_cb(context, keep_session);
     }
-    if (rsa && SSL_CTX_set1_sigalgs_list(context, "RSA-PSS+SHA256") != 1)
-        die("no RSA-PSS");
+    if (rsa && SSL_CTX_set1_sigalgs_list(context, "RSA-PSS+SHA256:RSA+SHA256") != 1)
+        die("no RSA signatures");
     return context;
 }
 

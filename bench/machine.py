@@ -12,7 +12,7 @@ import gatekeeper
 def describe() -> dict[str, str]:
     """The machine and the versions, by name, for the report."""
     return {
-        "CPU": f"{os.cpu_count()} × {_cpu_model()}",
+        "CPU": f"{os.cpu_count()} of {_cpu_model()}",
         "kernel": platform.release(),
         "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
         "gatekeeper": getattr(gatekeeper, "__version__", "unknown"),
@@ -32,7 +32,7 @@ def _cpu_model() -> str:
 def _first_line(command: list[str]) -> str:
     """What a program says of its version; "missing" where it is not there."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except OSError:
         return "missing"
     return (done.stdout + done.stderr).strip().splitlines()[0]

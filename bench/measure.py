@@ -58,7 +58,12 @@ def load(
     command = [str(BUILD / "load"), *scenario.arguments(port, count, threads, password)]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LOAD_S
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LOAD_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise Wrong(f"{scenario.name}: no end after {_LOAD_S:.0f} s") from error

@@ -37,14 +37,16 @@ def plot(results: Results, file: Path) -> None:
         ratios = [line.ratio(name, _REFERENCE) or 0.0 for line in lines]
         heights = [row + (2 - place) * _BAR for row in range(len(lines))]
         bars = axes.barh(heights, ratios, _BAR, color=_COLOURS[name], label=_LABELS[name])
-        axes.bar_label(
-            bars, [f"{ratio:.2f}" if ratio else "" for ratio in ratios], fontsize=7, padding=2
-        )
+        if name != _REFERENCE:
+            texts = [f"{ratio:.2f}" if ratio else "" for ratio in ratios]
+            for text in axes.bar_label(bars, texts, fontsize=7, padding=2):
+                text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     for row, line in enumerate(lines):
         if line.target is not None:
             axes.plot([line.target] * 2, [row - 0.42, row + 0.42], color="#b00020", linewidth=1.5)
     axes.plot([], [], color="#b00020", label="goal of the guard")
-    axes.axvline(1, color="#555555", linewidth=0.8)
+    axes.axvline(1, color="#555555", linewidth=0.8, zorder=0)
+    axes.set_ylim(-0.6, len(lines) - 0.4)
     axes.set_yticks(range(len(lines)), [line.title for line in lines], fontsize=9)
     axes.set_xlabel(
         "CPU (memory for idle sessions) per unit of work, relative to nginx; less is better"

@@ -108,11 +108,23 @@ def backend() -> Iterator[Backend]:
 
 @contextmanager
 def running(
-    contenders: Sequence[Contender], behind: Backend, tls: Certificates, *, profile: bool = False
+    contenders: Sequence[Contender],
+    behind: Backend,
+    tls: Certificates,
+    problems: list[str],
+    *,
+    profile: bool = False,
 ) -> Iterator[list[Running]]:
-    """All `contenders`, listening; ended with the block. Raises `NotReady`."""
+    """Those of `contenders` that listen, ended with the block; `problems` tells of the others."""
     with ExitStack() as stack:
-        yield [stack.enter_context(_started(one, behind, tls, profile)) for one in contenders]
+        listening = []
+        for contender in contenders:
+            try:
+                one = stack.enter_context(_started(contender, behind, tls, profile))
+                listening.append(one)
+            except NotReady as error:
+                problems.append(str(error))
+        yield listening
 
 
 @contextmanager

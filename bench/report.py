@@ -16,7 +16,7 @@ _TITLES: Final = {
     "haproxy": "HAProxy",
     "haproxy-tuned": "HAProxy, tuned",
 }
-_NONE: Final = "–"
+_NONE: Final = "-"
 
 
 def summary(line: Line) -> str:
@@ -113,11 +113,12 @@ def document(results: Results) -> str:
         table(results),
         "" if pss is None else _pss(pss),
         "## Wall clock",
-        "Sessions per second (one unit may be several sessions), then the latency of one session in ms, p50 / p99. Load generator, backend and proxy share the "
-        "machine's cores, so these say less than the CPU does.",
+        "Sessions per second (one unit may be several sessions), then the latency of one session "
+        "in ms, p50 / p99. Load generator, backend and proxy share the machine's cores, so these "
+        "say less than the CPU does.",
         _wall_table(results),
         "## Spread",
-        "(largest − smallest) / median over the rounds.",
+        "(largest - smallest) / median over the rounds.",
         _spread_table(results),
         "## Endurance, the guard alone" if endurance else "",
         endurance,
@@ -145,9 +146,10 @@ _METHOD: Final = """\
   two certificates (ECDSA P-256 and RSA-2048), TLS 1.3, session tickets as each program issues them,
   PROXY v1 towards the backend.
 * nginx is Debian's mail proxy with an `auth_http` that answers at once (its CPU is not counted);
-  HAProxy passes TCP with TLS and knows nothing of mail. Neither writes a log line; the guard parses,
-  judges and logs every session. "Tuned" is 128 KiB for nginx's `proxy_buffer` and HAProxy's
-  `tune.bufsize`.
+  HAProxy passes TCP with TLS and knows nothing of mail. Neither writes a log line; the guard
+  parses, judges and logs every session. Load and backend acknowledge at once (TCP_QUICKACK), or
+  nginx would wait 40 ms for them twice a login. "Tuned" is 128 KiB for nginx's `proxy_buffer` and
+  HAProxy's `tune.bufsize`.
 * Before a contender is measured it must refuse a wrong password and serve a right one; every octet
   of content is compared at both ends. One failed session takes the contender out of the line.
 * Contenders start fresh for each scenario and take turns: A B C, B C A, and so on. 16 sessions at

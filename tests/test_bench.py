@@ -1,0 +1,192 @@
+"""The bench's pure half: configurations, command lines, statistics, and what the report says."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import configs, endurance, report
+from bench.configs import Backend, Front
+from bench.measure import Wrong, parse_report
+from bench.proxies import CONTENDERS
+from bench.results import Line, Results, Sample
+from bench.scenarios import IDLE, SCENARIOS, Service
+from bench.workshop import Certificates
+from gatekeeper.config import load
+
+FRONT = Front(imaps=1993, submissions=1465, submission=1587)
+BACKEND = Backend(smtp=2025, imap=2143, auth=2080)
+TLS = Certificates(
+    ecdsa=Path("/b/ecdsa.pem"),
+    ecdsa_key=Path("/b/ecdsa.key"),
+    rsa=Path("/b/rsa.pem"),
+    rsa_key=Path("/b/rsa.key"),
+    bundle=Path("/b/bundle.pem"),
+)
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+def _line(**figures: list[float]) -> Line:
+    line = Line("login", "IMAP login", "µs", 1.25)
+    for name, values in figures.items():
+        for value in values:
+            line.add(name.replace("_", "-"), Sample(value, per_s=100.0, p50_ms=1.0, p99_ms=2.0))
+    return line
+
+
+def _results(*lines: Line) -> Results:
+    return Results(machine={"kernel": "6.1"}, rounds=3, quick=False, lines=list(lines))
+
+
+# ---- configurations ----
+
+
+def test_the_guards_configuration_is_one_that_it_accepts(tmp_path: Path) -> None:
+    file = tmp_path / "gatekeeper.conf"
+    file.write_text(configs.gatekeeper(FRONT, BACKEND, TLS, tmp_path))
+    settings = load(file)
+    assert [bind.port for one in settings.listeners for bind in one.bind] == [1993, 1465, 1587]
+    assert [pair.certificate.name for pair in settings.tls.pairs] == ["ecdsa.pem", "rsa.pem"]
+    assert settings.store.path is None
+    assert not settings.enforce.nft
+    assert settings.limits.sessions_per_address >= IDLE.count
+
+
+def test_every_contender_announces_the_client_in_the_same_way(tmp_path: Path) -> None:
+    assert "proxy_protocol on;" in configs.nginx(FRONT, BACKEND, TLS, tmp_path, "")
+    assert configs.haproxy(FRONT, BACKEND, TLS, 0).count("send-proxy") == 2
+    assert configs.gatekeeper(FRONT, BACKEND, TLS, tmp_path).count('"proxy-v1"') == 2
+
+
+def test_buffers_are_left_alone_unless_tuned(tmp_path: Path) -> None:
+    assert "proxy_buffer" not in configs.nginx(FRONT, BACKEND, TLS, tmp_path, "")
+    assert "proxy_buffer 128k;" in configs.nginx(FRONT, BACKEND, TLS, tmp_path, "128k")
+    assert "tune.bufsize" not in configs.haproxy(FRONT, BACKEND, TLS, 0)
+    assert "tune.bufsize 131072" in configs.haproxy(FRONT, BACKEND, TLS, 131072)
+
+
+def test_every_contender_runs_one_worker(tmp_path: Path) -> None:
+    assert "worker_processes 1;" in configs.nginx(FRONT, BACKEND, TLS, tmp_path, "")
+    assert "nbthread 1" in configs.haproxy(FRONT, BACKEND, TLS, 0)
+
+
+def test_there_is_one_guard_and_both_others_default_and_tuned() -> None:
+    assert [one.name for one in CONTENDERS] == [report.GUARD, *report.OTHERS]
+
+
+# ---- scenarios ----
+
+
+def test_a_resumed_login_asks_the_load_for_resumption() -> None:
+    words = BY_NAME["login-resumed"].arguments(1993, 10, 2, "right")
+    assert words[0] == "imap-login"
+    assert "--resume" in words
+    assert "--starttls" not in words
+    assert words[words.index("--port") + 1] == "1993"
+
+
+def test_starttls_goes_to_the_starttls_port_with_its_flag() -> None:
+    scenario = BY_NAME["submission-starttls"]
+    assert scenario.service is Service.SUBMISSION
+    assert "--starttls" in scenario.arguments(1587, 1, 1, "right")
+
+
+def test_bulk_counts_gibibytes_and_the_rest_counts_sessions() -> None:
+    assert BY_NAME["fetch"].units(16) == pytest.approx(1.0)
+    assert BY_NAME["login"].units(16) == 16
+
+
+def test_the_goals_are_those_of_the_issue() -> None:
+    goals = {scenario.name: scenario.target for scenario in (*SCENARIOS, IDLE)}
+    assert goals["login"] == goals["login-resumed"] == 1.25
+    assert goals["submission"] == 1.3
+    assert goals["fetch"] == 0.75
+    assert goals["append"] == goals["data"] == 1.0
+    assert goals["idle"] == 0.8
+
+
+# ---- the load generator's words ----
+
+
+def test_a_report_of_the_load_is_read() -> None:
+    text = (
+        '{"done": 3, "refused": 0, "failed": 1, "failure": "connect", "resumed": 2, "octets": 5,'
+        ' "key": "EC", "tls": "TLSv1.3", "wall_s": 0.5, "p50_ms": 1, "p90_ms": 2, "p99_ms": 3}'
+    )
+    assert parse_report(text).failed == 1
+
+
+@pytest.mark.parametrize("text", ["", "load: no thread", "{}", '{"done": 1}'])
+def test_anything_else_of_the_load_is_wrong(text: str) -> None:
+    with pytest.raises(Wrong):
+        parse_report(text)
+
+
+# ---- statistics ----
+
+
+def test_the_figure_is_the_median_and_the_ratio_that_of_medians() -> None:
+    line = _line(gatekeeper=[10, 90, 12], nginx=[8, 10, 400])
+    assert line.figure("gatekeeper") == 12
+    assert line.ratio("gatekeeper", "nginx") == pytest.approx(1.2)
+
+
+def test_the_spread_is_relative_to_the_median() -> None:
+    assert _line(nginx=[9, 10, 12]).spread("nginx") == pytest.approx(0.3)
+
+
+def test_what_was_not_measured_has_no_figure_and_no_ratio() -> None:
+    line = _line(gatekeeper=[10])
+    assert line.figure("haproxy") is None
+    assert line.ratio("gatekeeper", "haproxy") is None
+    assert line.spread("haproxy") is None
+
+
+def test_results_survive_their_file() -> None:
+    results = _results(_line(gatekeeper=[1, 2], nginx_tuned=[3]))
+    results.problems.append("one")
+    assert Results.from_json(results.to_json()) == results
+
+
+# ---- the report ----
+
+
+def test_a_goal_reached_is_bold_and_one_missed_is_said() -> None:
+    assert "**1.20**" in report.table(_results(_line(gatekeeper=[12], nginx=[10])))
+    assert "1.30 (missed)" in report.table(_results(_line(gatekeeper=[13], nginx=[10])))
+
+
+def test_the_table_has_every_contender_and_a_dash_where_nothing_was_measured() -> None:
+    rows = report.table(_results(_line(gatekeeper=[100], haproxy=[200]))).splitlines()
+    cells = [cell.strip() for cell in rows[2].split("|")[1:-1]]
+    assert cells == [
+        "IMAP login",
+        "µs",
+        "100",
+        "-",
+        "-",
+        "200",
+        "-",
+        "-",
+        "≤ 1.25",
+        "-",
+        "0.50",
+        "-",
+    ]
+
+
+def test_the_page_names_the_machine_the_method_and_every_problem() -> None:
+    results = _results(_line(gatekeeper=[12], nginx=[10]))
+    assert "No session of any contender failed." in report.document(results)
+    results.problems.append("nginx, login: sessions failed")
+    page = report.document(results)
+    assert "* nginx, login: sessions failed" in page
+    assert "No session of any contender failed." not in page
+    assert "| kernel | 6.1 |" in page
+    assert "./run bench" in page
+
+
+def test_growth_is_counted_from_the_settled_size_to_the_end() -> None:
+    words = endurance.soak_words([50_000, 60_000, 60_100, 60_200], 1000)
+    assert "4,000 sessions" in words
+    assert "+200 KiB" in words
+    assert "+102.4 octets a session" in words
