@@ -31,7 +31,7 @@ from gatekeeper.sessions import End
 from gatekeeper.settings import TlsMode
 from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.framing import Segment
-from gatekeeper.wire.smtp_capabilities import rewrite_ehlo
+from gatekeeper.wire.smtp_capabilities import read_ehlo, rewrite_ehlo
 from gatekeeper.wire.smtp_content import ChunkContent, DataContent
 from gatekeeper.wire.smtp_replies import Reply, format_reply, rcpt_result
 
@@ -45,6 +45,11 @@ _HELLO_FIRST: Final = Violation(
 )
 _NO_STARTTLS: Final = Violation(
     ViolationKind.BAD_SEQUENCE, format_reply(503, "5.5.1", "STARTTLS not available")
+)
+# Fatal, because the chunk follows whatever the answer is, and a backend that never offered to count
+# octets would take it for commands that nobody judged.
+_NO_CHUNKING: Final = Violation(
+    ViolationKind.BAD_BDAT, format_reply(521, "5.5.1", "BDAT not available"), fatal=True
 )
 _INJECTED: Final = Violation(
     ViolationKind.STARTTLS_INJECTION,
@@ -66,6 +71,7 @@ class SmtpDialogue(SmtpLegs):
 
     _must_greet = False  # after STARTTLS nothing the client said before counts (RFC 3207 4.2)
     _in_transaction = False
+    _chunking = False  # offered by the backend's last EHLO reply
 
     async def run(self) -> End:
         """Hold the session; how it ended. Raises `ChannelError` for the client's leg."""
@@ -134,6 +140,7 @@ class SmtpDialogue(SmtpLegs):
         raw = reply.raw
         if reply.positive:
             self._must_greet = self._in_transaction = False
+            self._chunking = event.extended and read_ehlo(reply).chunking
             if event.extended:
                 raw = self._rewrite(reply)
         await self.to_client(raw)
@@ -200,6 +207,8 @@ class SmtpDialogue(SmtpLegs):
         return await self._content(DataContent(self.service.settings.bare_newlines))
 
     async def _bdat(self, segment: Segment, event: Bdat) -> End | None:
+        if not self._chunking:
+            return await self.violated(_NO_CHUNKING)
         await self.to_backend(segment.raw)
         return await self._content(ChunkContent(event.size_octets))
 
