@@ -204,13 +204,17 @@ class SmtpDialogue(SmtpLegs):
         reply = await self._exchange(segment)
         if reply.code != 354:
             return End.BACKEND if reply.code == 421 else None
-        return await self._content(DataContent(self.service.settings.bare_newlines))
+        end = await self._content(DataContent(self.service.settings.bare_newlines))
+        self._in_transaction = False
+        return end
 
     async def _bdat(self, segment: Segment, event: Bdat) -> End | None:
         if not self._chunking:
             return await self.violated(_NO_CHUNKING)
         await self.to_backend(segment.raw)
-        return await self._content(ChunkContent(event.size_octets))
+        end = await self._content(ChunkContent(event.size_octets))
+        self._in_transaction = self._in_transaction and not event.last
+        return end
 
     async def _content(self, content: DataContent | ChunkContent) -> End | None:
         """Pass content on until its end; only the backend's word acknowledges it."""
@@ -231,8 +235,6 @@ class SmtpDialogue(SmtpLegs):
             octets = await self._more_content()
         self.commands.feed(step.rest)
         reply = await self.reply(self.limits.backend_reply_s)
-        if isinstance(content, DataContent):
-            self._in_transaction = False
         await self.to_client(reply.raw)
         return End.BACKEND if reply.code == 421 else None
 
