@@ -265,5 +265,7 @@ class SmtpDialogue(SmtpLegs):
         self.secured()
         self._must_greet = True
         if self.service.backend.announces_tls(self.session.client):
-            await self.prepare()
+            greeting = await self.prepare()
+            if greeting.code != 220:  # the client was greeted before and awaits no second greeting
+                raise BackendUnavailable("the backend refuses the session after STARTTLS")
         return None
