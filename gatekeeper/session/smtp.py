@@ -211,7 +211,7 @@ class SmtpDialogue(SmtpLegs):
     async def _bdat(self, segment: Segment, event: Bdat) -> End | None:
         if not self._chunking:
             return await self.violated(_NO_CHUNKING)
-        await self.to_backend(segment.raw)
+        await self.tell(segment.raw)
         end = await self._content(ChunkContent(event.size_octets))
         self._in_transaction = self._in_transaction and not event.last
         return end

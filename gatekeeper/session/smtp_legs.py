@@ -57,18 +57,18 @@ class SmtpLegs(Dialogue):
         return segment
 
     def _listen_to_backend(self) -> None:
-        """A backend may say 421 at any moment (RFC 5321 3.8); all else unasked is a fault."""
+        """The backend speaks, or hangs up, where it is the client's turn."""
         octets = self.overheard()
         if octets is None:
             return
-        if octets:
-            self.replies.feed(octets)
-            reply = self.replies.next_reply()
-            if reply is None:
-                return
-            if isinstance(reply, Reply) and reply.code == 421:
-                raise BackendUnavailable("the backend said 421", farewell=reply.raw)
-        raise BackendUnavailable("the backend ended the session")
+        if not octets:
+            raise BackendUnavailable("the backend ended the session")
+        self.replies.feed(octets)
+        reply = self.replies.next_reply()
+        if isinstance(reply, Reply):
+            raise _unasked(reply)
+        if reply is not None:
+            raise BackendUnavailable(f"the backend's reply is broken: {reply.kind.value}")
 
     async def violated(self, violation: Violation) -> End | None:
         """Answer bytes that are refused; the session's end where they, or the judge, end it."""
@@ -117,8 +117,15 @@ class SmtpLegs(Dialogue):
 
     async def ask(self, command: bytes, within_s: float = PREPARE_S) -> Reply:
         """Send `command`, which holds one command line, and await its reply."""
-        await self.to_backend(command)
+        await self.tell(command)
         return await self.reply(within_s)
+
+    async def tell(self, command: bytes) -> None:
+        """Send one command line. A reply left over would be taken for its own: raises
+        `BackendUnavailable` where there is one."""
+        if self.replies.buffered:
+            raise _unasked(await self.reply(PREPARE_S))
+        await self.to_backend(command)
 
     async def _start_backend_tls(self) -> None:
         facts = await self._ehlo()
@@ -152,3 +159,10 @@ class SmtpLegs(Dialogue):
         if not reply.positive:
             raise BackendUnavailable("the backend refused EHLO")
         return read_ehlo(reply)
+
+
+def _unasked(reply: Reply) -> BackendUnavailable:
+    """A backend may say 421 at any moment (RFC 5321 3.8); all else unasked is a fault."""
+    if reply.code == 421:
+        return BackendUnavailable("the backend said 421", farewell=reply.raw)
+    return BackendUnavailable("the backend spoke unasked")
