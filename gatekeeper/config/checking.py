@@ -48,7 +48,9 @@ def check_together(settings: Settings, top: Section) -> None:
 
 
 def _check_certificate(listener: ListenerSettings, section: Section, top: Section) -> None:
-    if listener.tls is not TlsMode.NONE and not top.section("tls").has("certificate"):
+    tls = top.section("tls")
+    configured = tls.has("certificate") or tls.has("private_key")  # half a pair is told of there
+    if listener.tls is not TlsMode.NONE and not configured:
         section.blame("tls", "needs a certificate: [tls] has none")
 
 

@@ -72,13 +72,22 @@ def read(path: Path, problems: list[Problem]) -> tuple[Table, tuple[Path, ...]]:
     Files that cannot be read or are no TOML are left out and told in `problems`.
     Raises `PermissionMissing` where a file may not be read.
     """
-    files = (path, *sorted((path.parent / DROP_IN_DIRECTORY).glob("*.toml")))
+    files = (path, *_drop_ins(path.parent / DROP_IN_DIRECTORY))
     tree = Table(Place(path, 1), {})
     for file in files:
         table = _read_file(file, problems)
         if table is not None:
             tree = _merge(tree, table)
     return tree, files
+
+
+def _drop_ins(directory: Path) -> list[Path]:
+    try:
+        return sorted(file for file in directory.iterdir() if file.suffix == ".toml")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError as error:  # not to be taken for an empty one
+        raise PermissionMissing(f"{directory}: may not be read by this user") from error
 
 
 def _read_file(file: Path, problems: list[Problem]) -> Table | None:

@@ -1,0 +1,366 @@
+"""What an operator writes becomes Settings, or one complete list of what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from gatekeeper.config import ConfigErrors, load, run_dir
+from gatekeeper.errors import ConfigError, PermissionMissing
+from gatekeeper.events import MailProtocol
+from gatekeeper.prefix import Prefix
+from gatekeeper.settings import Announce, BareNewlines, Endpoint, Mode, Settings, TlsMode
+
+GOOD = """\
+hostname = "mail.example.org"
+[tls]
+certificate = "tls/fullchain.pem"
+private_key = "tls/privkey.pem"
+[[listener]]
+name = "imaps"
+protocol = "imap"
+bind = ["0.0.0.0:993", "[::]:993"]
+tls = "implicit"
+backend = "dovecot"
+[backend.dovecot]
+address = "127.0.0.1:10143"
+"""
+
+
+def write(directory: Path, text: str, **drop_ins: str) -> Path:
+    main = directory / "gatekeeper.toml"
+    main.write_text(text, encoding="utf-8")
+    for name, content in drop_ins.items():
+        (directory / "conf.d").mkdir(exist_ok=True)
+        (directory / "conf.d" / f"{name}.toml").write_text(content, encoding="utf-8")
+    return main
+
+
+def problems(directory: Path, text: str, **drop_ins: str) -> list[str]:
+    """What `load` finds wrong, with file names for paths."""
+    with pytest.raises(ConfigErrors) as caught:
+        load(write(directory, text, **drop_ins))
+    return [
+        f"{problem.file.name}:{problem.line}: {problem.text}" for problem in caught.value.problems
+    ]
+
+
+def test_smallest_configuration_has_the_defaults_of_the_records(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, GOOD))
+    assert settings == Settings(
+        hostname="mail.example.org",
+        tls=settings.tls,
+        listeners=settings.listeners,
+        backends=settings.backends,
+        files=(tmp_path / "gatekeeper.toml",),
+    )
+    (listener,) = settings.listeners
+    assert listener.protocol is MailProtocol.IMAP
+    assert listener.bind == (Endpoint("0.0.0.0", 993), Endpoint("::", 993))
+    assert listener.tls is TlsMode.IMPLICIT
+    assert settings.backends["dovecot"].address == (Endpoint("127.0.0.1", 10143),)
+
+
+def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
+    settings = load(
+        write(
+            tmp_path,
+            """
+mode = "observe"
+allow = "2001:db8::/32"
+user = "mail"
+bare_newlines = "reject"
+run_dir = "/tmp/run"
+"""
+            + GOOD
+            + """
+announce = "proxy-v2"
+proxy_tlvs = false
+tls = "starttls"
+tls_ca = "ca.pem"
+tls_name = "imap.internal"
+connect_timeout = "1500ms"
+[enforce]
+nft = false
+xdp = []
+[store]
+url = "sqlite:///var/lib/gatekeeper/gatekeeper.db"
+[policy]
+ban_first = "1h30m"
+ban_max = 86400
+auth_ban_score = 6
+violation_weight = 0
+[limits]
+drain = 0
+sessions = 50
+""",
+        )
+    )
+    backend = settings.backends["dovecot"]
+    assert settings.mode is Mode.OBSERVE
+    assert settings.allow == (Prefix.parse("2001:db8::/32"),)
+    assert settings.user == "mail"
+    assert settings.bare_newlines is BareNewlines.REJECT
+    assert (settings.run_dir, backend.tls_ca) == (Path("/tmp/run"), tmp_path / "ca.pem")
+    assert (backend.announce, backend.proxy_tlvs) == (Announce.PROXY_V2, False)
+    assert (backend.tls_name, backend.connect_timeout_s) == ("imap.internal", 1.5)
+    assert settings.enforce.nft is False
+    assert settings.store.path == Path("/var/lib/gatekeeper/gatekeeper.db")
+    assert (settings.policy.ban_first_s, settings.policy.ban_max_s) == (5400, 86400)
+    assert (settings.policy.auth_ban_score, settings.policy.violation_weight) == (6, 0)
+    assert (settings.limits.drain_s, settings.limits.sessions) == (0, 50)
+
+
+def test_relative_paths_start_at_the_file_that_names_them(tmp_path: Path) -> None:
+    drop_in = '[tls]\nprivate_key = "k.pem"'
+    (pair,) = load(write(tmp_path, GOOD, tls=drop_in)).tls.pairs
+    assert pair.certificate == tmp_path / "tls/fullchain.pem"
+    assert pair.private_key == tmp_path / "conf.d/k.pem"
+
+
+def test_two_pairs_and_names(tmp_path: Path) -> None:
+    text = GOOD.replace('"tls/fullchain.pem"', '["ec.pem", "rsa.pem"]')
+    text = text.replace('"tls/privkey.pem"', '["ec.key", "rsa.key"]')
+    text += '[[tls.sni]]\nnames = ["*.Example.net", "x.test"]\ncertificate="c"\nprivate_key="k"'
+    tls = load(write(tmp_path, text)).tls
+    assert [pair.private_key.name for pair in tls.pairs] == ["ec.key", "rsa.key"]
+    assert tls.sni[0].names == ("*.example.net", "x.test")
+
+
+def test_drop_ins_merge_in_name_order(tmp_path: Path) -> None:
+    settings = load(
+        write(
+            tmp_path,
+            'allow = ["192.0.2.1"]\n' + GOOD,
+            a='allow = ["192.0.2.2"]\n[policy]\nban_first = "1m"\nban_max = "2m"',
+            b='[policy]\nban_max = "3m"\n[[listener]]\nname = "imaps"\nbind = "127.0.0.1:993"\n'
+            '[[listener]]\nname = "mx"\nprotocol = "smtp"\nbind = "127.0.0.1:25"\ntls = "none"\n'
+            'backend = "dovecot"',
+        )
+    )
+    assert settings.allow == (Prefix.parse("192.0.2.2"),)
+    assert (settings.policy.ban_first_s, settings.policy.ban_max_s) == (60, 180)
+    imaps, mx = settings.listeners
+    assert imaps.bind == (Endpoint("127.0.0.1", 993),)
+    assert imaps.tls is TlsMode.IMPLICIT
+    assert mx.name == "mx"
+    assert [file.name for file in settings.files] == ["gatekeeper.toml", "a.toml", "b.toml"]
+
+
+def test_problem_is_in_the_drop_in_that_made_it(tmp_path: Path) -> None:
+    drop_in = '[[listener]]\nname = "imaps"\n\nbackend = "dovecto"'
+    assert problems(tmp_path, GOOD, x=drop_in) == [
+        'x.toml:4: [[listener]] "imaps" backend: there is no [backend.dovecto]: '
+        'did you mean "dovecot"?'
+    ]
+
+
+def test_all_problems_come_at_once_in_order(tmp_path: Path) -> None:
+    text = """\
+mode = "enforc"
+hostnme = "x"
+allow = ["192.0.2.0/24",
+  "nonsense"]
+[[listener]]
+name = "imaps"
+protocol = "imap"
+bind = ["0.0.0.0:993"]
+tls = "implicit"
+backend = "dovecto"
+[[listener]]
+protocol = "imap"
+bind = ["127.0.0.1:993", "*:25"]
+tls = "none"
+backend = "dovecot"
+[backend.dovecot]
+address = "127.0.0.1:993"
+"""
+    found = problems(tmp_path, text, z='[policy]\nban_first = "20d"\n[store]\nurl = 3')
+    assert [line.split(" ")[0] for line in found] == [
+        *("gatekeeper.toml:1:", "gatekeeper.toml:2:", "gatekeeper.toml:4:", "gatekeeper.toml:9:"),
+        *("gatekeeper.toml:10:", "gatekeeper.toml:11:", "gatekeeper.toml:13:"),
+        *("gatekeeper.toml:13:", "gatekeeper.toml:17:", "gatekeeper.toml:17:"),
+        *("z.toml:2:", "z.toml:4:"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('mode = "enforc"', 'mode: no such choice "enforc": did you mean "enforce"?'),
+        ('mode = "x"', 'mode: no such choice "x" (one of enforce, observe)'),
+        ("mode = true", "mode: wants a string, not true or false"),
+        ('mode = ["observe"]', "mode: wants one value, not a list"),
+        ('mode = ""', "mode: is empty"),
+        ('hostnam = "x"', 'unknown key "hostnam": did you mean "hostname"?'),
+        ("zzz = 1", 'unknown key "zzz"'),
+        ('hostname = "a b"', 'hostname: not a host name: "a b"'),
+        ('user = "a b"', 'user: takes letters, digits, ".", "_" and "-", at most 64: "a b"'),
+        ('allow = [["x"]]', "allow: wants values, not a list"),
+        ('allow = "192.0.2.0/33"', "allow: prefix length out of range: '192.0.2.0/33'"),
+        ("policy = 1", "policy: wants a table [policy], not one value"),
+        ('backend = "x"', "backend: wants tables [backend.NAME], not one value"),
+        ('run_dir = "a\\u0000b"', "run_dir: not a path: it holds a NUL"),
+        ("policy.ban_first_s = 5", 'unknown key "ban_first_s" in [policy]: did you mean'),
+        ('policy.ban_first = "10 m"', '[policy] ban_first: not a duration: "10 m"'),
+        ('policy.ban_first = "0s"', "[policy] ban_first: must be more than 0"),
+        ('policy.ban_max = "400d"', "[policy] ban_max: longer than a year"),
+        ("policy.ban_first = nan", "[policy] ban_first: out of range: nan"),
+        ("policy.ban_first = 1979-05-27", "[policy] ban_first: wants a number, not a date"),
+        ("policy.auth_ban_score = -1", "[policy] auth_ban_score: out of range: -1"),
+        ("policy.auth_ban_score = 2", "[policy] auth_ban_score: auth_tarpit_score is above"),
+        ('policy.tarpit_base = "9s"', "[policy] tarpit_base: tarpit_base is above tarpit_max"),
+        ("limits.sessions = 1.5", "[limits] sessions: wants a whole number, not a number"),
+        ("limits.sessions = 0", "[limits] sessions: out of range: 0"),
+        ("limits.handshake_timeout = true", "[limits] handshake_timeout: wants a number, not true"),
+        ('enforce.xdp = ["eth0"]', "[enforce] xdp: this version has no XDP"),
+        ('enforce.nft = "yes"', "[enforce] nft: wants true or false, not a string"),
+        ('store.url = "sqlite://x"', '[store] url: wants "sqlite:///PATH" or "memory:"'),
+        ('store.url = "valkey://h:1/0"', '[store] url: wants "sqlite:///PATH" or "memory:"'),
+    ],
+)
+def test_wrong_line_is_told(tmp_path: Path, line: str, text: str) -> None:
+    no_backend = line.startswith("backend")
+    good = GOOD[: GOOD.index("[backend")] if no_backend else GOOD
+    if line.startswith("hostname"):
+        good = good.partition("\n")[2]
+    found = problems(tmp_path, f"{line}\n{good}")
+    assert f"gatekeeper.toml:1: {text}" in found[0]
+    assert len(found) == 1 + no_backend  # and the listener has no backend
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('name = "imaps"', "", '5: [[listener]] lacks "name"'),
+        ('name = "imaps"', 'name = "a b"', "6: [[listener]] name: takes letters"),
+        ('"[::]:993"', '"::1:993"', '8: [[listener]] "imaps" bind: an IPv6 address stands in br'),
+        ('"[::]:993"', '"localhost:993"', 'bind: not an IP address: "localhost:993"'),
+        ('"[::]:993"', '"*:994"', 'bind: write "0.0.0.0:994" for IPv4 and "[::]:994" for IPv6'),
+        ('"[::]:993"', '":994"', 'bind: write "0.0.0.0:994"'),
+        ('"[::]:993"', '"[::]:0"', 'bind: port out of range: "[::]:0"'),
+        ('"[::]:993"', '"[::]:65536"', "bind: port out of range"),
+        ('"[::]:993"', '"[::]:²"', "bind: wants ADDRESS:PORT"),
+        ('"[::]:993"', '"127.0.0.1"', "bind: wants ADDRESS:PORT, not"),
+        ('"[::]:993"', "993", "bind: wants a string, not a number"),
+        ('"[::]:993"', '"0.0.0.0:993"', "bind: 0.0.0.0:993 collides with 0.0.0.0:993 of listener"),
+        ('"[::]:993"', '"127.0.0.1:993"', "bind: 127.0.0.1:993 collides with 0.0.0.0:993"),
+        ('["0.0.0.0:993", "[::]:993"]', "[]", '"imaps" bind: the list is empty'),
+        ('tls = "implicit"', 'tls = "start-tls"', 'no such choice "start-tls": did you mean "star'),
+        ('tls = "implicit"', "", '[[listener]] "imaps" lacks "tls"'),
+        ('backend = "dovecot"', "", '[[listener]] "imaps" lacks "backend"'),
+        ('certificate = "tls/fullchain.pem"\n', "", '2: [tls] lacks "certificate"'),
+        ('"tls/privkey.pem"', '["a", "b"]', "4: [tls] private_key: 2 for 1 in certificate"),
+        ('"127.0.0.1:10143"', '"127.0.0.1"', "[backend.dovecot] address: wants ADDRESS:PORT"),
+        ('"127.0.0.1:10143"', '"127.0.0:10143"', "[backend.dovecot] address: not an IP address"),
+        ('"127.0.0.1:10143"', '"a_b c:1"', "[backend.dovecot] address: not a host"),
+        ('"127.0.0.1:10143"', '"127.0.0.1:993"', 'is listener "imaps" itself: a loop'),
+        ('"127.0.0.1:10143"', '"h:1"\nannounce = "xclient"', "announces by XCLIENT"),
+        ('"127.0.0.1:10143"', '"h:1"\nannounce = "transparent"', "no such choice"),
+        ('"127.0.0.1:10143"', '"h:1"\ntls_ca = "x"', "[backend.dovecot] tls_ca: has no use with"),
+        ('"127.0.0.1:10143"', '"h:1"\nproxy_tlvs = true', 'is for announce = "proxy-v2" only'),
+        ("[backend.dovecot]", "[backend]\nx = 1\n[backend.dovecot]", "[backend] x: wants a table"),
+    ],
+)
+def test_wrong_part_is_told_once(tmp_path: Path, old: str, new: str, text: str) -> None:
+    assert GOOD.count(old) == 1
+    found = problems(tmp_path, GOOD.replace(old, new))
+    assert len(found) == 1
+    assert text in found[0]
+
+
+def test_imap_id_is_not_for_smtp(tmp_path: Path) -> None:
+    text = GOOD.replace('"imap"', '"submission"') + 'announce = "imap-id"'
+    assert "announces by IMAP ID" in problems(tmp_path, text)[0]
+
+
+def test_listener_with_tls_needs_a_certificate(tmp_path: Path) -> None:
+    text = GOOD.replace("[tls]", "").replace("certificate =", "#").replace("private_key =", "#")
+    assert problems(tmp_path, text) == [
+        'gatekeeper.toml:9: [[listener]] "imaps" tls: needs a certificate: [tls] has none'
+    ]
+
+
+def test_two_listeners_of_one_name_in_one_file_are_refused(tmp_path: Path) -> None:
+    listener = GOOD[GOOD.index("[[listener]]") : GOOD.index("[backend")]
+    found = problems(tmp_path, GOOD + listener.replace(":993", ":143"))
+    assert found == [
+        'gatekeeper.toml:13: a second [[listener]] named "imaps": the first is in line 5'
+    ]
+
+
+def test_nothing_to_guard_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, "") == [
+        "gatekeeper.toml:1: no [[listener]]: there is nothing to guard"
+    ]
+
+
+def test_syntax_errors_of_all_files_come_before_all_else(tmp_path: Path) -> None:
+    found = problems(tmp_path, "mode = \nzzz = 1", a="x = 1\nx = 2", b="[[listener", c="ok = 1")
+    assert [line[: line.index(" ")] for line in found] == [
+        "gatekeeper.toml:1:",
+        "a.toml:2:",
+        "b.toml:1:",
+    ]
+    assert all(": not TOML: " in line for line in found)
+
+
+def test_line_of_what_is_no_utf_8(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes(b'mode = "observe"\n# \xff')
+    with pytest.raises(ConfigErrors, match=r"gatekeeper.toml:2: not UTF-8 text"):
+        load(path)
+
+
+def test_byte_order_mark_and_crlf_are_harmless(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert load(path).hostname == "mail.example.org"
+    path.write_bytes(GOOD.replace("993", "x", 1).replace("\n", "\r\n").encode())
+    with pytest.raises(ConfigErrors, match=r"gatekeeper.toml:8: "):
+        load(path)
+
+
+def test_deep_nesting_is_a_problem_not_a_crash(tmp_path: Path) -> None:
+    assert problems(tmp_path, "x = " + "[" * 5000 + "]" * 5000) == [
+        "gatekeeper.toml:0: nested too deeply"
+    ]
+
+
+def test_absent_file_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none.toml: cannot be read: No such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_unreadable_file_is_a_missing_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    path = write(tmp_path, GOOD)
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # the test may run as root, who may read all
+    with pytest.raises(PermissionMissing, match="may not be read"):
+        load(path)
+    assert run_dir(path) == Path("/run/gatekeeper")
+
+
+def test_drop_ins_that_may_not_be_listed_are_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = write(tmp_path, GOOD)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(PermissionMissing, match=r"conf.d: may not be read"):
+        load(path)
+
+
+def test_hostname_is_the_hosts_own_by_default(tmp_path: Path) -> None:
+    assert load(write(tmp_path, GOOD.partition("\n")[2])).hostname
+
+
+def test_run_dir_is_found_in_a_broken_configuration(tmp_path: Path) -> None:
+    assert run_dir(write(tmp_path, 'run_dir = "/x"\nzzz = 1\n')) == Path("/x")
+    assert run_dir(write(tmp_path, "run_dir = 5")) == Path("/run/gatekeeper")
+    assert run_dir(tmp_path / "none.toml") == Path("/run/gatekeeper")
