@@ -36,9 +36,9 @@ from gatekeeper.wire.imap_syntax import Literal, literal_at_end
 from gatekeeper.wire.strict_base64 import decode_base64
 
 MAX_LINE_OCTETS: Final = 8192  # RFC 7162 4, and Dovecot before login
-MAX_COMMAND_OCTETS: Final = 16_384  # with literals: two strings and a long ID fit many times over
+MAX_COMMAND_OCTETS: Final = 16_384  # with literals: a LOGIN needs 2 KiB
 MAX_SASL_LINE_OCTETS: Final = 12_288 + 2  # RFC 4954 4 finds 12288 sufficient; and the CRLF
-MAX_LITERALS: Final = 60  # an ID of 30 pairs (RFC 2971 3.3); each costs the guard a `+` line
+MAX_LITERALS: Final = 2  # userid and password; each costs the guard a `+` line
 
 # What cannot be IMAP, told by its first octets (ALPACA: a browser made to talk to a mail port).
 FOREIGN_STARTS: Final = (

@@ -11,12 +11,14 @@ guard does not see, COMPRESS (RFC 4978) would blind it.
 from typing import Final
 
 from gatekeeper.wire.imap_responses import Response
+from gatekeeper.wire.imap_tap import NO_LIMIT
 from gatekeeper.wire.mechanisms import offered
 
 DENIED: Final = frozenset(
     {"STARTTLS", "LOGINDISABLED", "LOGIN-REFERRALS", "MAILBOX-REFERRALS", "UNAUTHENTICATE"}
 )
 _DENIED_PREFIXES: Final = ("COMPRESS=", "AUTH=")  # AUTH= comes back by `offered`
+LITERAL_MINUS_OCTETS: Final = 4096  # RFC 7888 5; part of IMAP4rev2
 _REVISIONS: Final = frozenset({"IMAP4REV1", "IMAP4REV2"})
 
 
@@ -26,6 +28,13 @@ def read_capabilities(response: Response) -> frozenset[str]:
     if span is None:
         return frozenset()
     return frozenset(_words(response.raw[span[0] : span[1]].upper()))
+
+
+def non_sync_octets(capabilities: frozenset[str]) -> int:
+    """The longest non-synchronising literal a backend takes (RFC 7888 3, 5), for `ImapTap`."""
+    if "LITERAL+" in capabilities:
+        return NO_LIMIT
+    return LITERAL_MINUS_OCTETS if capabilities & {"LITERAL-", "IMAP4REV2"} else 0
 
 
 def rewrite(response: Response, *, offer_starttls: bool, login_disabled: bool) -> bytes:

@@ -33,7 +33,8 @@ VERBS: Final = {
     "AUTHENTICATE": True,
     "ID": True,
 }
-TAKE_LITERALS: Final = frozenset({"LOGIN", "ID"})
+# Not ID: a backend that does not know ID would read the octets of its literals as commands.
+TAKE_LITERALS: Final = frozenset({"LOGIN"})
 _NEEDS_PRIVACY: Final = frozenset({"LOGIN", "AUTHENTICATE"})
 _MECHANISM: Final = re.compile(rb"[A-Za-z0-9_-]{1,20}")  # RFC 4422 3.1
 _UNTAGGED: Final = b"*"
