@@ -119,18 +119,20 @@ class Dialogue:
         What the backend said is then in `overheard`. Raises `ChannelError` for the client's leg.
         """
         client, backend, arm = self.client, self.backend, self.service.readiness.arm
+        client.wants = IN
         while True:
+            if not client.more:
+                backend.ready = False
+                arm(backend.fd, IN)
+                arm(client.fd, client.wants)
+                await self.waiter.wait(deadline)
+                if backend.ready:
+                    return None
             octets = client.receive_nowait(DIALOGUE_READ_OCTETS)
             if octets:
                 return octets
             if octets is not None:
                 raise PeerClosed("the client ended the stream")
-            backend.ready = False
-            arm(backend.fd, IN)
-            arm(client.fd, client.wants)
-            await self.waiter.wait(deadline)
-            if backend.ready:
-                return None
 
     def overheard(self) -> bytes | None:
         """What the backend said unasked; `b""` when it hung up, None for a false alarm."""

@@ -197,7 +197,7 @@ class SmtpDialogue(SmtpLegs):
     # -- content ----------------------------------------------------------------------------
 
     async def _data(self, segment: Segment) -> End | None:
-        if self.commands.buffered and not self.session.authcid:
+        if self.commands.buffered and not self.logged_in:
             # RFC 2920 3.1: DATA ends a group. What comes early is content to one and commands to
             # another server, if DATA is refused.
             return await self.violated(_EARLY)

@@ -58,7 +58,7 @@ def refusal(legs: SmtpLegs, command: AuthCommand) -> Violation | None:
         return _NOT_HERE
     if legs.client.tls is None:
         return _ON_PLAINTEXT
-    if legs.session.authcid:
+    if legs.logged_in:
         return _AGAIN
     if command.mechanism not in ALLOWED_MECHANISMS:
         return _UNKNOWN
@@ -142,6 +142,7 @@ class SmtpAuth:
                 if verdict.action >= Action.REJECT:  # the backend said yes, the guard says no
                     await legs.to_client(_REJECTED)
                     return await self._close()
+                legs.logged_in = True
                 legs.session.authcid = self._attempt.authcid
         elif reply.positive:  # let in on something this side did not read as a credential
             raise BackendUnavailable("the backend let in what was not judged")

@@ -35,6 +35,7 @@ class SmtpLegs(Dialogue):
         super().__init__(service, session, client, waiter)
         self.commands = SmtpCommands()
         self.replies = SmtpReplies()
+        self.logged_in = False  # an OAUTHBEARER login may name nobody
 
     def secured(self) -> None:
         """TLS is up on the client's leg: nothing read before it survives."""
