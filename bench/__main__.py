@@ -1,6 +1,7 @@
 """`python -m bench`: measure, print, and with `--write` put the table and the plot into docs/."""
 
 import argparse
+import fcntl
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,11 +25,24 @@ def main() -> int:
     if options.render:
         return _finish(Results.from_json(_LAST_RUN.read_text()), write=True)
     workshop.OUT.mkdir(parents=True, exist_ok=True)
-    workshop.build()
-    results = Results(machine=describe(), rounds=options.rounds, quick=options.quick)
-    _run(options, results)
-    _LAST_RUN.write_text(results.to_json())
-    return _finish(results, write=options.write)
+    with _alone():
+        workshop.build()
+        results = Results(machine=describe(), rounds=options.rounds, quick=options.quick)
+        _run(options, results)
+        _LAST_RUN.write_text(results.to_json())
+        return _finish(results, write=options.write)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait for another run of this checkout to end: two would share ports and files."""
+    with (workshop.OUT / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another run to end ...", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _options() -> argparse.Namespace:

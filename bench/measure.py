@@ -110,6 +110,7 @@ def measure(scenario: Scenario, one: Running, count: int) -> Sample:
     report = load(scenario, one.port(scenario.service), count)
     spent_s = one.cpu_s() - before_s
     _expect(one, scenario, report.done == count, "sessions failed", report)
+    _expect(one, scenario, spent_s > 0, "somebody else did the work", report)
     return Sample(
         figure=spent_s / scenario.units(count) * scenario.scale,
         per_s=count / report.wall_s,
