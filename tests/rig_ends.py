@@ -152,6 +152,15 @@ class Peer:
         context = authority().server_context(name)
         await self._wrap(trio.SSLStream(self.plain, context, server_side=True))
 
+    async def fail_tls_server(self, name: str) -> None:
+        """Shake hands as the server `name` with somebody who does not believe it."""
+        try:
+            await self.start_tls_server(name)
+            got = await self.hear_some()  # in TLS 1.3 the alert comes behind the handshake
+        except trio.BrokenResourceError:
+            return
+        raise AssertionError(f"{self.name} shook hands and heard {got!r}")
+
     async def _wrap(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         assert self._buffer == b"", f"{self.name} heard {self._buffer!r} before TLS"
         with trio.fail_after(PATIENCE_S):
