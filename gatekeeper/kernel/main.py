@@ -86,10 +86,10 @@ class _Loop:
                 self._add(connection)
 
     def _may(self, connection: socket.socket) -> bool:
-        """Whether the process at the other end runs as the guard's user, or as root."""
+        """Whether the process at the other end runs as the guard's user."""
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         _pid, uid, _gid = struct.unpack("=iII", credentials)
-        return uid in {0, os.geteuid() if self._peer_uid is None else self._peer_uid}
+        return bool(uid == (os.geteuid() if self._peer_uid is None else self._peer_uid))
 
     def _add(self, connection: socket.socket) -> None:
         connection.setblocking(False)

@@ -16,13 +16,12 @@ Needs CAP_SYS_ADMIN (root) and `ip` from iproute2.
 import ctypes
 import itertools
 import os
-import queue
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
@@ -40,12 +39,13 @@ class Ns:
     """A host: a network namespace with loopback up, until `close`."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        entered: Future[int] = Future()
-        self._thread = threading.Thread(target=self._live, args=(entered,), daemon=True)
-        self._thread.start()
-        self._fd = entered.result()
-        self.ip("link", "set", "lo", "up")
+        self._thread = ThreadPoolExecutor(max_workers=1)  # one: the one that left
+        try:
+            self._fd = self._thread.submit(_unshare).result()
+            self.ip("link", "set", "lo", "up")
+        except BaseException:
+            self._thread.shutdown()
+            raise
 
     @property
     def path(self) -> str:
@@ -54,16 +54,7 @@ class Ns:
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` inside, wait, and return or raise what it does."""
-        outcome: Future[T] = Future()
-
-        def job() -> None:
-            try:
-                outcome.set_result(function(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001, RUF100  # carried to the caller
-                outcome.set_exception(error)
-
-        self._jobs.put(job)
-        return outcome.result()
+        return self._thread.submit(function, *args, **kwargs).result()
 
     def command(self, *argv: str, stdin: str = "") -> str:
         """Run a program inside to its end; its output. Raises `AssertionError` with its errors."""
@@ -79,8 +70,7 @@ class Ns:
 
     def close(self) -> None:
         """End the thread. The namespace goes with the last socket and process in it."""
-        self._jobs.put(None)
-        self._thread.join()
+        self._thread.shutdown()
         os.close(self._fd)
 
     def __enter__(self) -> Self:
@@ -93,15 +83,6 @@ class Ns:
         _traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _live(self, entered: "Future[int]") -> None:
-        try:
-            entered.set_result(_unshare())
-        except OSError as error:
-            entered.set_exception(error)
-            return
-        while (job := self._jobs.get()) is not None:
-            job()
 
 
 def link(

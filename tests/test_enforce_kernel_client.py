@@ -1,0 +1,198 @@
+"""What KernelClient makes of a kernel process that is slow, gone or out of its mind.
+
+The process here is a task that says what it is told to; the real one is in `tests/netns/`.
+"""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from contracts.enforcer import ADDRESS, NOW, ban
+
+from gatekeeper.abc import BanChange, Lift
+from gatekeeper.ban import Scope
+from gatekeeper.enforce.kernel_client import ROUND_TRIP_S, KernelClient
+from gatekeeper.errors import EnforcerError
+from gatekeeper.prefix import Prefix
+
+Question = dict[str, Any]
+
+
+@dataclass
+class Process:
+    """The other end of the socket: reads questions, answers when told."""
+
+    socket: trio.socket.SocketType
+    client: KernelClient
+
+    async def question(self) -> Question:
+        """The next question."""
+        question: Question = json.loads(await self.socket.recv(65_536))
+        return question
+
+    async def say(self, packet: bytes) -> None:
+        """Any octets as a packet."""
+        await self.socket.send(packet)
+
+    async def answer(self, **fields: object) -> Question:
+        """Answer the next question with these fields; the question."""
+        question = await self.question()
+        await self.say(json.dumps({"id": question["id"], **fields}).encode())
+        return question
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[Process]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setblocking(False)
+    with trio.socket.from_stdlib_socket(theirs) as other_end:
+        client = KernelClient(ours)
+        yield Process(other_end, client)
+        await client.aclose()
+
+
+async def both(process: Process, **answer: object) -> tuple[Question, float | None]:
+    """Ask for one ban's time, answered with these fields: the question, and what came of it."""
+    left: list[float | None] = []
+
+    async def ask() -> None:
+        left.append(await process.client.remaining_s(ADDRESS, Scope.AUTH))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        question = await process.answer(**answer)
+    return question, left[0]
+
+
+async def test_a_question_names_the_ban_and_the_answer_is_in_seconds(process: Process) -> None:
+    question, left = await both(process, remaining_ms=1500)
+    assert question == {"id": 1, "verb": "get", "entry": ["192.0.2.7", 32, "auth"]}
+    assert left == 1.5
+    assert (await both(process, remaining_ms=None))[1] is None
+
+
+async def test_a_mixed_list_is_one_question(process: Process) -> None:
+    async with trio.open_nursery() as nursery:
+        changes: list[BanChange] = [
+            ban(seconds=59.5),
+            Lift(Prefix.parse("2001:db8::/48"), Scope.MX),
+        ]
+        nursery.start_soon(process.client.apply, changes, NOW)
+        question = await process.answer()
+    assert question == {
+        "id": 1,
+        "verb": "ban",
+        "entries": [["192.0.2.7", 32, "auth", 60]],
+        "lift": [["2001:db8::", 48, "mx"]],
+    }
+
+
+async def test_a_long_list_is_cut_into_packets_and_stops_at_the_first_failure(
+    process: Process,
+) -> None:
+    changes = [ban(Prefix(bytes([10, 0, i >> 8, i & 255]), 32)) for i in range(2500)]
+
+    async def apply() -> None:
+        with pytest.raises(EnforcerError, match="set is full"):
+            await process.client.apply(changes, NOW)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(apply)
+        first = await process.answer()
+        second = await process.answer(error="set is full")
+    assert [len(first["entries"]), len(second["entries"])] == [1000, 1000]
+
+
+async def test_owners_are_told_of_rebuilds_and_refusals(process: Process) -> None:
+    told: list[object] = []
+    process.client.on_rebuilt = lambda: told.append("rebuilt")
+    process.client.on_refused = lambda prefix, scope: told.append((str(prefix), scope))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.client.apply, [ban()], NOW)
+        await process.answer(rebuilt=True, refused=[["192.0.2.7", 32, "auth"]])
+    assert told == ["rebuilt", ("192.0.2.7", Scope.AUTH)]
+
+
+async def test_a_late_answer_is_not_taken_for_the_next(process: Process) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.client.remaining_s, ADDRESS, Scope.AUTH)
+        late = await process.question()
+        nursery.cancel_scope.cancel()
+    await process.say(json.dumps({"id": late["id"], "remaining_ms": 1}).encode())
+    assert (await both(process, remaining_ms=7000))[1] == 7.0
+
+
+async def test_no_answer_is_an_error_in_time(
+    process: Process, autojump_clock: trio.testing.MockClock
+) -> None:
+    started = trio.current_time()
+    with pytest.raises(EnforcerError):
+        await process.client.hello()
+    assert trio.current_time() - started == pytest.approx(ROUND_TRIP_S)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"{",
+        b"\xff",
+        b"[]",
+        b"1",
+        b"{}",
+        b'{"id":1}',
+        b'{"id":1,"remaining_ms":"soon"}',
+        b'{"id":1,"error":"no"}',
+    ],
+)
+async def test_an_answer_without_sense_is_an_error(process: Process, packet: bytes) -> None:
+    async def ask() -> None:
+        with pytest.raises(EnforcerError):
+            await process.client.remaining_s(ADDRESS, Scope.AUTH)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await process.question()
+        await process.say(packet)
+
+
+async def test_a_process_that_ends_is_an_error_now_and_later(process: Process) -> None:
+    process.socket.close()
+    calls: list[Callable[[], Any]] = [
+        process.client.hello,
+        process.client.held,
+        process.client.dropped,
+        lambda: process.client.apply([ban()], NOW),
+        lambda: process.client.reload([]),
+        lambda: process.client.kill(ADDRESS, Scope.AUTH),
+    ]
+    for call in calls:
+        with pytest.raises(EnforcerError):
+            await call()
+
+
+async def test_a_closed_client_raises_and_may_be_closed_again(process: Process) -> None:
+    await process.client.aclose()
+    with pytest.raises(EnforcerError):
+        await process.client.hello()
+
+
+async def test_a_listing_is_read_to_its_end(process: Process) -> None:
+    held: list[object] = []
+
+    async def ask() -> None:
+        held.extend(await process.client.held())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        first = await process.answer(entries=[["192.0.2.7", 32, "auth", 2000]], more=True)
+        again = await process.answer(
+            entries=[["192.0.2.7", 32, "auth", 1000], ["2001:db8::", 64, "mx", 500]], more=True
+        )
+        await process.answer(entries=[], more=False)
+    assert (first["start"], again["start"]) == (True, False)
+    assert len(held) == 2
