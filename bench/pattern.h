@@ -16,22 +16,10 @@ enum {
     BLOCK_OCTETS = 256 * 1024, /* the most that is sent or compared at once */
 };
 
-static char pattern[PATTERN_OCTETS + BLOCK_OCTETS];
+extern char pattern[PATTERN_OCTETS + BLOCK_OCTETS];
 
-static inline void pattern_fill(void)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < sizeof pattern; i++) {
-        size_t line = i / LINE_OCTETS % PATTERN_LINES, column = i % LINE_OCTETS;
-        if (column >= LINE_OCTETS - 2)
-            pattern[i] = column == LINE_OCTETS - 2 ? '\r' : '\n';
-        else if (line == 0 && column < 2)
-            pattern[i] = '.';
-        else
-            pattern[i] = alphabet[(line * 7 + column * 11) % 64];
-    }
-}
+/* Make the table; before anything else of this file. */
+void pattern_fill(void);
 
 /* BLOCK_OCTETS octets of content from `offset` on. */
 static inline const char *pattern_at(uint64_t offset)

@@ -12,8 +12,8 @@ OUT: Final = BENCH / "out"
 
 _CFLAGS: Final = ("-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-Werror")
 _PROGRAMS: Final = {
-    "load": (("load.c", "dialogue.c", "link.c"), ("-lssl", "-lcrypto", "-pthread")),
-    "backend": (("backend.c", "service.c"), ()),
+    "load": (("load.c", "dialogue.c", "link.c", "pattern.c"), ("-lssl", "-lcrypto", "-pthread")),
+    "backend": (("backend.c", "service.c", "pattern.c"), ()),
 }
 # Below the usual ephemeral range: no outgoing connection of the run takes a port meant to listen.
 _FIRST_PORT: Final = 21000
