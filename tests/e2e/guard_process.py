@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,7 @@ def configuration(
             "",
             {
                 "hostname": "guard.example.test",
-                "user": "nobody",
+                "user": os.environ.get("E2E_USER", "nobody"),
                 "state_dir": str(directory / "state"),
                 "run_dir": str(directory / "run"),
             },
@@ -128,13 +128,8 @@ def guard(
     host: str = "127.0.0.1",
     nft: bool = False,
     extra: str = "",
-    run: Callable[[Callable[[], subprocess.Popen[bytes]]], subprocess.Popen[bytes]] | None = None,
-    ready: Callable[[int], bool] | None = None,
 ) -> Iterator[Guard]:
-    """Run the guard below `directory` until the block ends, then check that it ends well.
-
-    `run` starts it elsewhere (in a network namespace), `ready` says there whether a port listens.
-    """
+    """Run the guard below `directory` until the block ends, then check that it ended well."""
     ports = dict(zip((one.name for one in services), free_ports(len(services)), strict=True))
     for name in ("state", "run"):
         (directory / name).mkdir(parents=True)
@@ -145,15 +140,14 @@ def guard(
         configuration(directory, services, ports, pairs, host=host, nft=nft, extra=extra)
     )
 
-    def spawn() -> subprocess.Popen[bytes]:
-        return start([COMMAND, "run", "-c", file], directory / "log")
-
-    process = run(spawn) if run else spawn()
+    process = start([COMMAND, "run", "-c", file], directory / "log")
     running = Guard(directory, process, ports, host)
-    listens = ready or (lambda port: accepts(port, host))
+
+    def listens() -> bool:
+        return all(accepts(port, host) for port in ports.values())
 
     try:
-        wait_ready(process, lambda: all(map(listens, ports.values())), directory / "log")
+        wait_ready(process, listens, directory / "log")
         yield running
     finally:
         status = stop(process)

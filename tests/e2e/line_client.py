@@ -1,6 +1,7 @@
 """A client that sends exactly the octets it is told to, and keeps what was answered."""
 
 import base64
+import contextlib
 import socket
 import ssl
 import struct
@@ -108,8 +109,9 @@ class LineClient:
         return self.tagged(command.partition(b" ")[0])
 
     def finish(self) -> None:
-        """Close only the sending half."""
-        self.sock.shutdown(socket.SHUT_WR)
+        """Close only the sending half, where the peer has not ended the connection already."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """Close with a TCP reset."""

@@ -205,7 +205,18 @@ def test_gsasl_by_scram(guarded: Guard, mail: Mail) -> None:
     for how, name in (("--imap", "imap"), ("--smtp", "submission")):
         for password, expect in ((PASSWORDS[BOB], 0), (WRONG, 1)):
             run_tool(
-                *("gsasl", "--no-cb", how, "-m", "SCRAM-SHA-256", "-a", BOB, "-p", password),
+                *(
+                    "gsasl",
+                    "--no-cb",
+                    "--starttls",
+                    how,
+                    "-m",
+                    "SCRAM-SHA-256",
+                    "-a",
+                    BOB,
+                    "-p",
+                    password,
+                ),
                 f"--x509-ca-file={mail.authority.file}",
                 f"--connect=localhost:{guarded.ports[name]}",
                 expect=expect,

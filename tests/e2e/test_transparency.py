@@ -44,9 +44,14 @@ MX_SESSIONS: dict[str, Sequence[Step]] = {
         ),
         (_MESSAGE + b".\r\n", 1),
     ],
-    "a hundred recipients in one group": [
-        (b"MAIL FROM:<a@b.example>\r\n" + (_TO_BOB + b"RCPT TO:<x@example.test>\r\n") * 50, 101),
-        (b"RSET\r\n", 1),
+    "a hundred recipients in one group, of whom two are refused": [
+        (
+            b"MAIL FROM:<a@b.example>\r\n"
+            + (_TO_BOB * 2 + b"RCPT TO:<x@example.test>\r\n" + _TO_BOB * 47) * 2
+            + b"DATA\r\n",
+            102,
+        ),
+        (_MESSAGE + b".\r\n", 1),
     ],
     "chunks": [
         (b"MAIL FROM:<a@b.example> BODY=8BITMIME\r\n", 1),
@@ -109,7 +114,11 @@ def replies(client: LineClient, steps: Sequence[Step]) -> list[bytes]:
         client.send(octets)
         found += [client.reply() for _ in range(count)]
     found.append(client.rest())
-    return [re.sub(rb"queued as [0-9A-F]+", b"queued as ID", reply) for reply in found]
+    # A second AUTH never gets as far as the server: the guard refuses it in words of its own.
+    made_up = [(rb"queued as [0-9A-F]+", b"queued as ID"), (rb"^503 5.5.1 .*", b"503 5.5.1")]
+    for pattern, instead in made_up:
+        found = [re.sub(pattern, instead, reply) for reply in found]
+    return found
 
 
 @pytest.mark.parametrize("session", MX_SESSIONS)
@@ -199,6 +208,7 @@ IMAP_SESSIONS: dict[str, Sequence[bytes]] = {
 
 _VOLATILE = [
     (rb"\[CAPABILITY [^\]]*\]", b"[CAPABILITY]"),
+    (rb"\d+ RECENT", b"N RECENT"),
     (rb"UIDVALIDITY \d+", b"UIDVALIDITY N"),
     (rb"APPENDUID \d+", b"APPENDUID N"),
     (rb"HIGHESTMODSEQ \d+", b"HIGHESTMODSEQ N"),
