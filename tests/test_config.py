@@ -194,6 +194,7 @@ address = "127.0.0.1:993"
         ('hostnam = "x"', 'unknown key "hostnam": did you mean "hostname"?'),
         ("zzz = 1", 'unknown key "zzz"'),
         ('hostname = "a b"', 'hostname: not a host name: "a b"'),
+        (f'hostname = "{"a" * 64}.org"', "hostname: not a host name"),
         ('user = "a b"', 'user: takes letters, digits, ".", "_" and "-", at most 64: "a b"'),
         ('allow = [["x"]]', "allow: wants values, not a list"),
         ('allow = "192.0.2.0/33"', "allow: prefix length out of range: '192.0.2.0/33'"),

@@ -1,5 +1,6 @@
 """Whether backends answer, and what their settings leave open."""
 
+import os
 from collections.abc import Iterator
 from typing import Final
 
@@ -52,10 +53,12 @@ async def _connect(
 
 def _words(failure: OSError) -> str:
     """The system's own words; Trio wraps those of every address of a name in its own."""
-    cause: BaseException | None = failure.__cause__ or failure
+    cause: BaseException | None = failure.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    return str(getattr(cause, "strerror", None) or failure)
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)
+    return failure.strerror or str(failure)  # as of a name that does not resolve
 
 
 def check_secrecy(settings: Settings) -> Iterator[Finding]:
