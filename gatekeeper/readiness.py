@@ -16,6 +16,7 @@ A callback must not block and must not raise; one that does ends the guard, by d
 our bug and not the peer's doing.
 """
 
+import contextlib
 import select
 from collections.abc import Callable
 from typing import Final
@@ -69,9 +70,11 @@ class Readiness:
         self._callbacks[fd] = callback
 
     def forget(self, fd: int) -> None:
-        """Drop `fd`; to be called before it is closed."""
+        """Drop `fd`; to be called before it is closed. Harmless where a library closed it first:
+        the kernel has then dropped it already."""
         if self._callbacks.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(fd)
 
     def each_sweep(self, callback: Callable[[float], None]) -> None:
         """Call `callback(now)` at every sweep."""
