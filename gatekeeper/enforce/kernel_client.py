@@ -15,7 +15,7 @@ import trio
 
 from gatekeeper.abc import BanChange, HeldBan
 from gatekeeper.ban import Scope
-from gatekeeper.enforce.shape import Key, final_seconds
+from gatekeeper.enforce.shape import Key, enforceable, final_seconds
 from gatekeeper.errors import EnforcerError
 from gatekeeper.kernel.protocol import ENTRIES_MAX, PACKET_MAX_OCTETS, encode
 from gatekeeper.prefix import Prefix, pack_address
@@ -78,6 +78,8 @@ class KernelClient:
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
         """See `Enforcer.remaining_s`."""
+        if not enforceable(prefix):
+            return None
         entry = [prefix.network, prefix.length, scope.value]
         answer = await self._ask({"verb": "get", "entry": entry})
         with _understood():

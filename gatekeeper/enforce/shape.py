@@ -21,15 +21,22 @@ def final_seconds(changes: Sequence[BanChange], now: float) -> dict[Key, int | N
 
     The last change of a key wins. A ban that has run out at `now` is a lift; seconds are rounded
     up, and none is held longer than `HELD_MAX_S`.
-    Raises `EnforcerError` where a ban's prefix is of no enforceable length.
+    A lift of a length that cannot be held is nothing to do; a ban of one raises `EnforcerError`.
     """
     final: dict[Key, int | None] = {}
     for change in changes:
         prefix = change.prefix
-        if (prefix.version, prefix.length) not in ENFORCEABLE:
-            raise EnforcerError(f"no enforcer holds a prefix of this length: {prefix}")
+        if not enforceable(prefix):
+            if isinstance(change, Ban):
+                raise EnforcerError(f"no enforcer holds a prefix of this length: {prefix}")
+            continue
         seconds = None
         if isinstance(change, Ban) and change.until > now:
             seconds = math.ceil(min(change.until - now, HELD_MAX_S))
         final[prefix, change.scope] = seconds
     return final
+
+
+def enforceable(prefix: Prefix) -> bool:
+    """Whether a prefix is of a length that can be held."""
+    return (prefix.version, prefix.length) in ENFORCEABLE

@@ -1,6 +1,5 @@
 """Starting the privileged process, while this one still has the rights to."""
 
-import json
 import socket
 import subprocess
 import sys
@@ -56,8 +55,10 @@ def _await_hello(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
         packet = ours.recv(PACKET_MAX_OCTETS)
     except OSError as error:  # TimeoutError is one
         raise _why(process, error) from error
-    if not packet or "version" not in json.loads(packet):
+    if not packet:
         raise _why(process, None)
+    if b'"version"' not in packet:
+        raise EnforcerError(f"the kernel process did not start: {packet.decode(errors='replace')}")
     ours.settimeout(None)
 
 

@@ -118,6 +118,13 @@ class EnforcerContract:
             await enforcer.apply([ban(), ban(text)], NOW)
         assert await enforcer.held() == []
 
+    @pytest.mark.parametrize("text", ["192.0.2.0/25", "2001:db8::1", "::/0"])
+    async def test_another_length_is_never_held(self, enforcer: Enforcer, text: str) -> None:
+        prefix = Prefix.parse(text)
+        assert await enforcer.remaining_s(prefix, Scope.AUTH) is None
+        await enforcer.apply([Lift(prefix, Scope.AUTH), ban()], NOW)
+        assert await held_keys(enforcer) == {(str(ADDRESS), Scope.AUTH)}
+
     async def test_a_long_list_is_held_whole(self, enforcer: Enforcer) -> None:
         prefixes = [Prefix(bytes([10, 0, i >> 8, i & 255]), 32) for i in range(2500)]
         await enforcer.apply([ban(prefix) for prefix in prefixes], NOW)
