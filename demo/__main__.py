@@ -58,7 +58,7 @@ def _namespaces(say: Narrator, *, memory: bool) -> Namespaces | None:
     """Both namespaces where they can be had; what that means is told."""
     why_not = "asked for by --memory" if memory else namespaces.why_not()
     if why_not:
-        say.notice(f"no network namespace: bans are held by the guard alone (memory enforcer)")
+        say.notice("no network namespace: bans are held by the guard alone (memory enforcer)")
         say.notice(f"  why: {why_not}")
         say.notice("everybody calls from loopback and names his address in a PROXY header")
         return None

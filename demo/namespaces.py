@@ -101,7 +101,7 @@ def make() -> Namespaces:
 
 
 def why_not() -> str:
-    """Why `make` would fail in this process, or after `enter_user_namespace`; empty if it would not.
+    """Why `make` would fail (after `enter_user_namespace`, without root); empty if it would not.
 
     Tried in a process of its own, so that nothing is left of it.
     """
@@ -119,8 +119,8 @@ def why_not() -> str:
 def enter_user_namespace(arguments: list[str]) -> None:
     """As an ordinary user: start this program anew with the rights of a user namespace.
 
-    Does nothing as root or where that was done, and returns only then. Rights reach child processes as ambient
-    capabilities; they are good inside the namespace and nowhere else.
+    Does nothing as root or where that was done, and returns only then. Rights reach child
+    processes as ambient capabilities; they are good inside the namespace and nowhere else.
     """
     if prefix := _prefix():
         os.environ[_INSIDE] = "yes"

@@ -11,7 +11,6 @@ import re
 import select
 import smtplib
 import socket
-import ssl
 import statistics
 import subprocess
 import time
@@ -21,6 +20,18 @@ from email.message import EmailMessage
 from typing import Final
 
 from demo.clients import Account, Idling, Somebody
+from demo.evidence import (
+    UNANSWERED_S,
+    StepFailed,
+    guess,
+    is_refused,
+    is_unanswered,
+    milliseconds,
+    read_counter,
+    read_element,
+    verify,
+    was_cut,
+)
 from demo.guard import BAN_FIRST_S, GuardError
 from demo.narrator import Narrator
 
@@ -30,7 +41,7 @@ GUESSES: Final = (
 )
 LOGINS: Final = 5  # measured, and the median told
 KNOCKS: Final = 20  # connections the banned attacker tries while the person works
-UNANSWERED_S: Final = 1.5  # the first SYN and its repetition after a second
+_LOOK_S: Final = 0.1  # for the end of a session, between two guesses
 NOTICE_S: Final = 5.0
 _RUNS_OUT_S: Final = BAN_FIRST_S + 10.0
 
@@ -38,10 +49,6 @@ FAILURES: Final = (
     *(OSError, smtplib.SMTPException, imaplib.IMAP4.error),
     *(GuardError, subprocess.SubprocessError),
 )
-
-
-class StepFailed(Exception):
-    """Something did not happen as the story says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +63,6 @@ class Cast:
     ports: Mapping[str, int]
     nft: Callable[..., str] | None  # None: no kernel, the guard alone
     gatekeeper: Callable[..., str]
-
-
-def verify(happened: bool, otherwise: str) -> None:
-    """Raises `StepFailed` with `otherwise` where it did not happen."""
-    if not happened:
-        raise StepFailed(otherwise)
 
 
 class Tour:
@@ -118,7 +119,7 @@ class Tour:
             self._read_back(reader, body)
         self._usual_s = self._median_login_s()
         self._say.good(
-            f"a login takes {_ms(self._usual_s)} (median of {LOGINS}, handshake included)"
+            f"a login takes {milliseconds(self._usual_s)} (median of {LOGINS}, handshake included)"
         )
 
     def attacker_guesses(self) -> None:
@@ -128,19 +129,21 @@ class Tour:
         self._say.line("meanwhile the person's mail program waits for mail in IDLE")
         other = cast.attacker.imap(port)
         guessing = cast.attacker.imap(port)
-        waits_s = []
+        waits_s: list[float] = []
+        over = False
         try:
-            for number, guess in enumerate(GUESSES, 1):
+            for number, word in enumerate(GUESSES, 1):
                 begun = time.monotonic()
-                answer, over = _guess(guessing, cast.account.user, guess)
+                answer = guess(guessing, cast.account.user, word)
                 waits_s.append(time.monotonic() - begun)
-                self._say.line(f"guess {number:2}  {guess:10} {_ms(waits_s[-1]):>8}  {answer}")
-                if over:
+                taken = milliseconds(waits_s[-1])
+                self._say.line(f"guess {number:2}  {word:10} {taken:>8}  {answer}")
+                if over := was_cut(guessing.sock, _LOOK_S):
                     break
             verify(over, f"{len(GUESSES)} wrong passwords, and no ban")
             verify(len(waits_s) > 2, "banned before there was a tarpit")
             verify(max(waits_s) > waits_s[0] + 0.1, "the tarpit did not grow")
-            verify(_was_cut(other.sock), "the attacker's other session is still open")
+            verify(was_cut(other.sock), "the attacker's other session is still open")
         finally:
             for session in (other, guessing):
                 with contextlib.suppress(OSError):
@@ -166,11 +169,11 @@ class Tour:
         """The attacker gets no answer any more"""
         attacker, port = self._cast.attacker, self._cast.ports["imaps"]
         if self._cast.nft is None:
-            verify(_is_refused(attacker, port), "the guard still talks to the attacker")
+            verify(is_refused(attacker, port), "the guard still talks to the attacker")
             self._say.good("his connection was closed before a single octet of an answer")
             return
         before = self._dropped()
-        verify(_is_unanswered(attacker, port), "the attacker's connection was answered")
+        verify(is_unanswered(attacker, port), "the attacker's connection was answered")
         after = self._dropped()
         verify(after > before, f"the kernel's drop counter stayed at {before}")
         self._say.line(f"connect() waited {UNANSWERED_S} s: no SYN+ACK, no reset, nothing")
@@ -183,20 +186,18 @@ class Tour:
         assert idling is not None
         before = self._dropped()
         with self._knocking() as unanswered:
-            body = f"From a stranger at {time.time_ns()}."
+            body = f"A stranger wrote this at {time.time_ns()}."
             begun = time.monotonic()
             cast.stranger.deliver(cast.ports["mx"], self._message(body, "bob@example.net"))
             notice = idling.notice(NOTICE_S)
             verify("EXISTS" in notice, f"IDLE told {notice!r}, not of new mail")
-            self._say.line(
-                f"a stranger's mail server delivered on port {cast.ports['mx']}; the IDLE session,"
-                f" open since before the attack, told `{notice}` {_ms(time.monotonic() - begun)}"
-                " after he called"
-            )
+            self._say.line(f"a stranger's mail server delivers on port {cast.ports['mx']}")
+            told = f"{milliseconds(time.monotonic() - begun)} after it called"
+            self._say.line(f"IDLE, open since before the attack, tells `{notice}` {told}")
             verify(" OK" in idling.done(), "the IDLE session did not end in order")
             self._read_back(cast.person, body)
-            now_s = self._median_login_s()
-            self._say.line(f"a login takes {_ms(now_s)} (before the attack {_ms(self._usual_s)})")
+            usual, now = milliseconds(self._usual_s), milliseconds(self._median_login_s())
+            self._say.line(f"a login takes {now} (before the attack {usual})")
             verify(unanswered(), "one of the attacker's connections was answered")
         after = self._dropped()
         if cast.nft is not None:
@@ -246,7 +247,7 @@ class Tour:
         verify(told in known, f"the backend was told {told} as the client's address")
         via = "IPv6" if ":" in reader.origin.server else "IPv4"
         self._say.good(
-            f"fetched over imaps ({via}): the same body; the backend knows the sender came from {told}"
+            f"fetched over imaps ({via}): the same body; the backend saw it come from {told}"
         )
 
     def _median_login_s(self) -> float:
@@ -282,7 +283,7 @@ class Tour:
         never answered."""
         attacker, port = self._cast.attacker, self._cast.ports["imaps"]
         if self._cast.nft is None:
-            yield lambda: all(_is_refused(attacker, port) for _ in range(KNOCKS))
+            yield lambda: all(is_refused(attacker, port) for _ in range(KNOCKS))
             return
         with contextlib.ExitStack() as open_sockets:
             knocks = []
@@ -296,75 +297,3 @@ class Tour:
                 )
                 knocks.append(sock)
             yield lambda: not any(select.select([], knocks, [], 0))
-
-
-def read_element(listed: str, address: str) -> tuple[str, float]:
-    """The element of `address` in what `nft list set` printed, and its seconds left; empty and 0
-    where there is none."""
-    match = re.search(rf"(?<![\w.:]){re.escape(address)} [^,}}]*expires ([\dhms]+)", listed)
-    if match is None:
-        return "", 0.0
-    units_s = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-    parts = re.findall(r"(\d+)(ms|[dhms])", match[1])
-    return match[0], sum(int(number) * units_s[unit] for number, unit in parts)
-
-
-def read_counter(listed: str) -> int:
-    """The packets in what `nft list counter` printed. Raises `StepFailed` where it has none."""
-    match = re.search(r"packets (\d+)", listed)
-    verify(match is not None, "nft knows no such counter")
-    return int(match[1]) if match else 0
-
-
-def _guess(session: imaplib.IMAP4, user: str, password: str) -> tuple[str, bool]:
-    """The answer to one guess, and whether it was the last on this session."""
-    try:
-        session.login(user, password)
-    except (imaplib.IMAP4.abort, OSError) as error:
-        return f"cut off ({error or type(error).__name__})", True
-    except imaplib.IMAP4.error as error:
-        answer = error.args[0] if error.args else ""
-        text = answer.decode("ascii", "replace") if isinstance(answer, bytes) else str(answer)
-        return f"NO {text}", _was_cut(session.sock, 0.0)
-    raise StepFailed("a wrong password was let in")
-
-
-def _was_cut(sock: socket.socket, within_s: float = 2.0) -> bool:
-    """Whether the server ended the connection, perhaps after a farewell."""
-    deadline = time.monotonic() + max(within_s, 0.05)
-    with contextlib.suppress(TimeoutError, ssl.SSLWantReadError):
-        while (left_s := deadline - time.monotonic()) > 0:
-            sock.settimeout(left_s)
-            try:
-                if not sock.recv(4096):
-                    return True
-            except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                return True
-    sock.settimeout(15.0)
-    return False
-
-
-def _is_unanswered(somebody: Somebody, port: int) -> bool:
-    """Whether a connection gets neither yes nor no."""
-    try:
-        somebody.origin.connect(port, UNANSWERED_S).close()
-    except TimeoutError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _is_refused(somebody: Somebody, port: int) -> bool:
-    """Whether a connection is ended without a single octet of an answer."""
-    try:
-        with somebody.origin.connect(port) as sock:
-            return not sock.recv(1)
-    except ConnectionError:
-        return True
-    except TimeoutError:
-        return False
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
