@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .certificates import Pair
-from .processes import accepts, free_ports, run_tool, start, stop, wait_ready
+from .processes import free_ports, run_tool, start, stop, wait_ready
 
 COMMAND = Path(sys.executable).with_name("gatekeeper")
 TomlValue = str | int | float | bool | Sequence[str]
@@ -143,11 +143,9 @@ def guard(
     process = start([COMMAND, "run", "-c", file], directory / "log")
     running = Guard(directory, process, ports, host)
 
-    def listens() -> bool:
-        return all(accepts(port, host) for port in ports.values())
-
     try:
-        wait_ready(process, listens, directory / "log")
+        # It listens earlier, but answers, and heeds signals, only from here.
+        wait_ready(process, lambda: " started " in running.log(), directory / "log")
         yield running
     finally:
         status = stop(process)

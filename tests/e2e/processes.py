@@ -61,15 +61,6 @@ def greets(port: int, expected: bytes, hello: bytes = b"") -> bool:
         return False
 
 
-def accepts(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether something listens there."""
-    try:
-        with socket.create_connection((host, port), timeout=2):
-            return True
-    except OSError:
-        return False
-
-
 @contextmanager
 def public_directory(name: str) -> Iterator[Path]:
     """A short-lived directory that other users may enter.

@@ -37,7 +37,10 @@ def rough(public: Path, mail: Mail) -> Iterator[Guard]:
         for failure in Failure:
             port = stack.enter_context(fake_backend(failure))
             listening.append(Service(failure.name, "smtp", "starttls", port))
-        extra = "[policy]\ntarpit_base = 0\ntarpit_max = 0\n[limits]\nhandshake_timeout = 3\ndrain = 2\n"
+        extra = (
+            "[policy]\ntarpit_base = 0\ntarpit_max = 0\n"
+            "[limits]\nhandshake_timeout = 3\ndrain = 2\n"
+        )
         yield stack.enter_context(guard(public / "rough", listening, mail.pairs, extra=extra))
 
 

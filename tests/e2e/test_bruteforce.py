@@ -16,7 +16,7 @@ from .certificates import Authority
 from .dovecot import Dovecot, dovecot
 from .guard_process import Guard, Service, guard
 from .postfix import Postfix, postfix
-from .processes import run_tool, start, stop, wait_until
+from .processes import run_tool, start, wait_until
 from .test_clients import mbsync_configuration
 
 GUARD_TO_WORLD, ATTACKER = "10.77.1.1", "10.77.1.2"

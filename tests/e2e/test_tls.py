@@ -3,6 +3,7 @@
 import re
 import signal
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +23,10 @@ TLS_1_2 = ssl.TLSVersion.TLSv1_2
 TLS_1_3 = ssl.TLSVersion.TLSv1_3
 
 
-def s_client(running: Guard, *options: str, stdin: bytes = b"", name: str = "imaps") -> str:
+def s_client(running: Guard, *options: str, name: str = "imaps") -> str:
     """What `openssl s_client` prints of a connection, whatever comes of it."""
     return run_tool(
         *("openssl", "s_client", "-connect", f"127.0.0.1:{running.ports[name]}", *options),
-        stdin=stdin,
         expect=None,
     )
 
@@ -44,7 +44,6 @@ def test_sslscan_finds_only_aead_and_modern_versions(guarded: Guard, name: str) 
     weak = [one for one in ciphers if "GCM" not in one and "CHACHA20" not in one]
     assert weak == []
     assert all(one.startswith(("ECDHE-", "TLS_")) for one in ciphers)
-    assert "Compression disabled" in report
 
 
 def test_old_versions_are_refused(guarded: Guard) -> None:
@@ -55,7 +54,9 @@ def test_old_versions_are_refused(guarded: Guard) -> None:
 
 def test_ecdsa_is_preferred_and_rsa_is_there_for_those_who_need_it(guarded: Guard) -> None:
     assert "Peer signature type: ECDSA" in s_client(guarded)
-    assert "Peer signature type: ECDSA" in s_client(guarded, "-tls1_2")
+    output = s_client(guarded, "-tls1_2")
+    assert "Peer signature type: ECDSA" in output
+    assert "Compression: NONE" in output
     assert "Peer signature type: RSA-PSS" in s_client(guarded, "-sigalgs", "RSA-PSS+SHA256")
     output = s_client(guarded, "-tls1_2", "-cipher", "ECDHE-RSA-AES256-GCM-SHA384")
     assert "Cipher is ECDHE-RSA-AES256-GCM-SHA384" in output
@@ -73,9 +74,22 @@ def test_a_foreign_alpn_is_answered_by_the_alert_for_it(
 
 
 def test_a_client_cannot_renegotiate(guarded: Guard) -> None:
-    output = s_client(guarded, "-tls1_2", stdin=b"R\n")
-    assert "RENEGOTIATING" in output
-    assert re.search(r"no renegotiation|alert number 100|unexpected message|closed", output), output
+    arguments = ["openssl", "s_client", "-tls1_2", "-connect"]
+    with subprocess.Popen(
+        [*arguments, f"127.0.0.1:{guarded.ports['imaps']}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(b"* OK"):
+            assert process.poll() is None  # the greeting must not get into the new handshake
+        process.stdin.write(b"R\n")
+        process.stdin.flush()
+        output = process.stdout.read()
+    assert b"RENEGOTIATING" in output
+    assert b"no renegotiation" in output
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
