@@ -200,26 +200,6 @@ async def test_run_writes_what_comes_in_batches() -> None:
     assert len(sink.calls) <= 3
 
 
-async def test_event_from_another_thread_wakes_the_writer() -> None:
-    sink = Sink()
-    written = trio.Event()
-    token = trio.lowlevel.current_trio_token()
-
-    def write(lines: bytes) -> None:
-        sink(lines)
-        token.run_sync_soon(written.set)
-
-    log = a_log(write)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(log.run)
-        await trio.testing.wait_all_tasks_blocked()
-        await trio.to_thread.run_sync(log.event, "elsewhere")
-        with trio.fail_after(10):
-            await written.wait()
-        nursery.cancel_scope.cancel()
-    assert sink.lines == [f"{HEAD} elsewhere"]
-
-
 async def test_stuck_reader_stops_nothing_and_drops_are_counted() -> None:
     sink = Sink()
     stuck, released = trio.Event(), threading.Event()

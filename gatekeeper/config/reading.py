@@ -102,7 +102,10 @@ def _read_file(file: Path, problems: list[Problem]) -> Table | None:
 
 
 def parse(octets: bytes, file: Path, problems: list[Problem]) -> Table | None:
-    """One file's tree, without its double names; None and a problem where it is no TOML."""
+    """The tree of one file's `octets`; None, and a problem, where they are no TOML.
+
+    Two listeners of one name are a problem here: only drop-in files merge.
+    """
     try:
         text = octets.decode("utf-8-sig")
         raw = tomllib.loads(text)
@@ -151,7 +154,6 @@ def _attach(raw: object, path: KeyPath, lines: _Lines) -> Item:
 
 
 def _refuse_doubles(table: Table, problems: list[Problem]) -> None:
-    """Merging is for drop-in files: inside one file two listeners of one name are a slip."""
     seen: dict[str, int] = {}
     for listener in _listeners(table):
         name = name_of(listener)
