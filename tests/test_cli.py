@@ -46,8 +46,8 @@ bind = "127.0.0.1:2525"
 tls = "none"
 backend = "postfix"
 [backend.postfix]
-address = "127.0.0.1:10025"
-"""
+address = "127.0.0.1:1"
+"""  # tcpmux, which nobody runs
 
 
 class Enforcer:
@@ -322,7 +322,7 @@ def test_check_of_the_host_fails_on_errors_alone(config: Path) -> None:
     config.write_text(CONFIG.replace("127.0.0.1:2525", "192.0.2.1:2525"))
     result = run(config, "check")
     assert "error: listener mx: 192.0.2.1:2525: Cannot assign requested address" in result.stdout
-    assert "warning: backend postfix: 127.0.0.1:10025 does not answer" in result.stdout
+    assert "warning: backend postfix: 127.0.0.1:1 does not answer" in result.stdout
     assert result.exit_code == 1
 
 

@@ -157,8 +157,15 @@ async def test_who_lists_every_field(tmp_path: Path) -> None:
     async with served(tmp_path) as guard:
         (row,) = (await guard.ask("who"))["sessions"]
     assert row == {
-        "id": "a1", "listener": "imaps", "protocol": "imap", "address": "192.0.2.9",
-        "port": 4, "account": "u\u202e", "phase": "relay", "since_s": 61.5, "idle": True,
+        "id": "a1",
+        "listener": "imaps",
+        "protocol": "imap",
+        "address": "192.0.2.9",
+        "port": 4,
+        "account": "u\u202e",
+        "phase": "relay",
+        "since_s": 61.5,
+        "idle": True,
     }
 
 
@@ -174,9 +181,16 @@ async def test_ban_is_made_listed_and_lifted(tmp_path: Path) -> None:
             "ban-add", prefix="192.0.2.1", scope="auth", seconds=3600, note="my words"
         )
         expected = {
-            "prefix": "192.0.2.1", "scope": "auth", "level": 1, "reason": "operator",
-            "origin": "operator", "since": NOW, "until": NOW + 3600, "remaining_s": 3600.0,
-            "kernel_s": None, "note": "my words",
+            "prefix": "192.0.2.1",
+            "scope": "auth",
+            "level": 1,
+            "reason": "operator",
+            "origin": "operator",
+            "since": NOW,
+            "until": NOW + 3600,
+            "remaining_s": 3600.0,
+            "kernel_s": None,
+            "note": "my words",
         }
         assert made == {"ok": True, "bans": [expected]}
         guard.enforcer.holding.append(HeldBan(HOST, Scope.AUTH, 3599.04))
