@@ -8,6 +8,7 @@ and what `imap_tap` does not let through: UNAUTHENTICATE (RFC 8437) would open a
 guard does not see, COMPRESS (RFC 4978) would blind it.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from gatekeeper.wire.imap_responses import Response
@@ -27,7 +28,12 @@ def read_capabilities(response: Response) -> frozenset[str]:
     span = _find_list(response)
     if span is None:
         return frozenset()
-    return frozenset(_words(response.raw[span[0] : span[1]].upper()))
+    return _read_list(response.raw[span[0] : span[1]])
+
+
+@lru_cache(maxsize=64)  # as below
+def _read_list(octets: bytes) -> frozenset[str]:
+    return frozenset(_words(octets.upper()))
 
 
 def non_sync_octets(capabilities: frozenset[str]) -> int:
@@ -49,11 +55,16 @@ def rewrite(response: Response, *, offer_starttls: bool, login_disabled: bool) -
     if span is None:
         return response.raw
     start, end = span
-    kept = _keep(_words(response.raw[start:end]), login_disabled=login_disabled)
+    words = _rewrite_list(response.raw[start:end], offer_starttls, login_disabled)
+    return response.raw[:start] + words + response.raw[end:]
+
+
+@lru_cache(maxsize=64)  # a backend has two or three lists, and says them at every login
+def _rewrite_list(octets: bytes, offer_starttls: bool, login_disabled: bool) -> bytes:
+    kept = _keep(_words(octets), login_disabled=login_disabled)
     own = ["STARTTLS"] * offer_starttls + ["LOGINDISABLED"] * login_disabled
     at = next((i + 1 for i, word in enumerate(kept) if word.upper() in _REVISIONS), len(kept))
-    words = [*kept[:at], *own, *kept[at:]]
-    return response.raw[:start] + " ".join(words).encode("latin-1") + response.raw[end:]
+    return " ".join([*kept[:at], *own, *kept[at:]]).encode("latin-1")
 
 
 def _find_list(response: Response) -> tuple[int, int] | None:

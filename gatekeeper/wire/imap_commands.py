@@ -18,7 +18,7 @@ from gatekeeper.events import (
     ViolationKind,
 )
 from gatekeeper.secret import Secret
-from gatekeeper.wire.imap_syntax import Token, is_tag, read_astring
+from gatekeeper.wire.imap_syntax import Token, ends_in_one_crlf, is_tag, read_astring
 from gatekeeper.wire.strict_base64 import decode_base64
 
 MAX_STRING_OCTETS: Final = 1024  # of a userid or password; PLAIN (RFC 4616) stops at 255
@@ -64,7 +64,7 @@ def read_head(line: bytes, *, refuse_login: bool) -> tuple[Head, Violation | Non
 
 def line_defect(line: bytes, tag: bytes) -> Violation | None:
     """What is wrong with a CRLF line before anything of it is understood."""
-    if line.find(b"\r") != len(line) - 2:
+    if not ends_in_one_crlf(line):
         return Violation(ViolationKind.BARE_CR, tag + b" BAD Bare CR in command\r\n")
     if b"\0" in line:
         return Violation(ViolationKind.NUL, tag + b" BAD NUL in command\r\n")

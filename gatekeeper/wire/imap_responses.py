@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from gatekeeper.events import AuthResult
-from gatekeeper.wire.imap_syntax import literal_at_end
+from gatekeeper.wire.imap_syntax import ends_in_one_crlf, literal_at_end
 
 MAX_LINE_OCTETS: Final = 65_536  # before login the longest is a capability list, one or two KiB
 MAX_LITERAL_OCTETS: Final = 65_536  # only ID answers have literals here
@@ -114,7 +114,7 @@ class ImapResponses:
 
     def _end_line(self, end: int) -> Response | ResponseFault | None:
         line = bytes(self._buffer[self._line_start : end])
-        if line.find(b"\r") != len(line) - 2:
+        if not ends_in_one_crlf(line):
             return self._break(ResponseFaultKind.BAD_LINE_END)
         if self._line_start == 0:
             response = read_line(line)

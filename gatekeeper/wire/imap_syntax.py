@@ -45,6 +45,11 @@ def is_tag(octets: bytes) -> bool:
     return _TAG.fullmatch(octets) is not None
 
 
+def ends_in_one_crlf(line: bytes) -> bool:
+    """Whether a line that was cut at its LF has a CR before that, and nowhere else."""
+    return len(line) > 1 and line.find(b"\r") == len(line) - 2
+
+
 def literal_at_end(line: bytes) -> Literal | None:
     """The literal that a line, CRLF included, announces with its last token."""
     if not line.endswith(b"}\r\n"):

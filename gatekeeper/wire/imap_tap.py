@@ -34,7 +34,7 @@ import re
 from typing import Final
 
 from gatekeeper.wire.imap_server_lines import ServerLines
-from gatekeeper.wire.imap_syntax import Literal, literal_at_end
+from gatekeeper.wire.imap_syntax import Literal, ends_in_one_crlf, literal_at_end
 
 MAX_HELD_OCTETS: Final = 8192  # RFC 7162 4 has clients stay below; longer lines come unheld
 NO_LIMIT: Final = 2**32 - 1  # RFC 3501's number; Stalwart misreads what is longer
@@ -168,7 +168,7 @@ class ImapTap:
 
     def _line(self, line: bytes) -> bytes | None:
         """A whole line as it goes on; None where servers could read it differently."""
-        if line.find(b"\r") != len(line) - 2 or b"\0" in line:
+        if not ends_in_one_crlf(line) or b"\0" in line:
             return None
         literal = literal_at_end(line)
         continued, self._continued = self._continued, literal is not None
