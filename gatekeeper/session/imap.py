@@ -76,8 +76,9 @@ class ImapDialogue(ImapLegs):
         """After a login there is nothing left to await: the relay takes the pair."""
         if end is None and auth.logged_in:
             up, down = self.commands.take_buffered(), self.responses.take_buffered()
+            tap = ImapTap(self.non_sync_octets)
             self.service.relay.adopt(
-                self.session, self.client, self.hand_over(), ImapTap(), up=up, down=down
+                self.session, self.client, self.hand_over(), tap, up=up, down=down
             )
         return end
 

@@ -13,9 +13,10 @@ from gatekeeper.settings import Announce, TlsMode
 from gatekeeper.verdict import Action
 from gatekeeper.wire.framing import Segment
 from gatekeeper.wire.imap import ImapCommands
-from gatekeeper.wire.imap_capabilities import rewrite
+from gatekeeper.wire.imap_capabilities import non_sync_octets, read_capabilities, rewrite
 from gatekeeper.wire.imap_id import trusted_id
 from gatekeeper.wire.imap_responses import ImapResponses, Response, Status
+from gatekeeper.wire.imap_syntax import synchronised
 
 PREPARE_S: Final = 30.0
 LOGIN_REPLY_S: Final = 60.0  # a backend's own failure delay is seconds; a slow directory a minute
@@ -39,6 +40,13 @@ class ImapLegs(Dialogue):
         super().__init__(service, session, client, waiter)
         self.commands = ImapCommands(refuse_login=client.tls is None)
         self.responses = ImapResponses()
+        self._listing: Response | None = None  # the last response that listed capabilities
+
+    @property
+    def non_sync_octets(self) -> int:
+        """The longest non-synchronising literal the backend takes."""
+        capabilities = frozenset() if self._listing is None else read_capabilities(self._listing)
+        return non_sync_octets(capabilities)
 
     def secured(self) -> None:
         """TLS is up on the client's leg: nothing read before it survives, and LOGIN is open."""
@@ -138,8 +146,11 @@ class ImapLegs(Dialogue):
 
     async def submit(self, segment: Segment, tag: bytes, within_s: float) -> tuple[bytes, Response]:
         """Send a whole command, awaiting the backend's `+` before each further piece, and give its
-        answer. A backend that refuses a literal answers with its tag, and gets no more."""
-        first, *further = segment.sendable()
+        answer. A backend that refuses a literal answers with its tag, and gets no more.
+
+        Every literal is sent as a synchronising one: a backend that does not know the others would
+        read their octets as commands, which nobody judged (RFC 7888 3)."""
+        first, *further = synchronised(segment.raw)
         await self.to_backend(first)
         for piece in further:
             untagged, response = await self.answer(tag, within_s)
@@ -151,11 +162,14 @@ class ImapLegs(Dialogue):
     def rewritten(self, response: Response) -> bytes:
         """A response as the client is to see it: capabilities are the guard's."""
         secured = self.client.tls is not None
-        return rewrite(
+        rewritten = rewrite(
             response,
             offer_starttls=self.service.listener.tls is TlsMode.STARTTLS and not secured,
             login_disabled=not secured,
         )
+        if rewritten is not response.raw:
+            self._listing = response
+        return rewritten
 
     async def _start_backend_tls(self) -> None:
         await self.to_backend(_TLS_TAG + b" STARTTLS\r\n")
