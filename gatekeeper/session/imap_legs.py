@@ -108,7 +108,8 @@ class ImapLegs(Dialogue):
         greeting = await self.response(PREPARE_S)
         if greeting.status is Status.BYE:
             raise BackendUnavailable("the backend greeted with BYE", farewell=greeting.raw)
-        if greeting.status is not Status.OK:  # PREAUTH would let everybody in unjudged
+        # PREAUTH would let everybody in unjudged.
+        if greeting.status is not Status.OK or greeting.tag != b"*":
             raise BackendUnavailable("the backend's greeting is not OK")
         settings = self.service.backend.settings
         if settings.tls is TlsMode.STARTTLS:
@@ -136,7 +137,9 @@ class ImapLegs(Dialogue):
             response = await self.response(within_s)
             if response.tag in {tag, b"+"}:
                 return b"".join(untagged), response
-            if response.status is Status.BYE and response.tag == b"*":
+            if response.tag != b"*":
+                raise BackendUnavailable("the backend answers what was not asked")
+            if response.status is Status.BYE:
                 untagged.append(response.raw)
                 return b"".join(untagged), response
             untagged.append(self.rewritten(response))
