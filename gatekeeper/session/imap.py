@@ -75,6 +75,8 @@ class ImapDialogue(ImapLegs):
     def _logged_in(self, auth: ImapAuth, end: End | None) -> End | None:
         """After a login there is nothing left to await: the relay takes the pair."""
         if end is None and auth.logged_in:
+            if self.session.end is not None:  # ended from outside, and nothing was awaited since
+                return self.session.end
             up, down = self.commands.take_buffered(), self.responses.take_buffered()
             tap = ImapTap(self.non_sync_octets)
             self.service.relay.adopt(
