@@ -11,7 +11,10 @@ from gatekeeper.prefix import Prefix
 
 from .namespace import Ns
 
-# A SYN that is dropped is answered by nothing; one that is not, within microseconds.
+# A SYN that is let in is answered within microseconds, and here at the latest:
+WELCOME_S: Final = 10.0
+# Nothing answers one that is dropped. Shorter than its first retransmission, after a second, which
+# may come when the ban has run out.
 DROPPED_S: Final = 0.25
 
 
@@ -53,17 +56,24 @@ class Hosts:
         self._stack.callback(sock.close)
         return sock, process
 
-    def open(self, source: str, port: int) -> socket.socket:
+    def open(self, source: str, port: int, within_s: float = WELCOME_S) -> socket.socket:
         """Connect from the world's address `source`. Raises `TimeoutError` where it is dropped."""
         target = "2001:db8:77::1" if ":" in source else "10.77.0.1"
         return self.world.run(
-            socket.create_connection, (target, port), timeout=DROPPED_S, source_address=(source, 0)
+            socket.create_connection, (target, port), timeout=within_s, source_address=(source, 0)
         )
 
     def welcome(self, source: str, port: int) -> bool:
-        """Whether a connection from `source` is let in."""
+        """Whether a connection from `source` is let in, however slow this host is."""
+        return self._opens(source, port, WELCOME_S)
+
+    def dropped(self, source: str, port: int) -> bool:
+        """Whether a connection from `source` gets no answer."""
+        return not self._opens(source, port, DROPPED_S)
+
+    def _opens(self, source: str, port: int, within_s: float) -> bool:
         try:
-            self.open(source, port).close()
+            self.open(source, port, within_s).close()
         except TimeoutError:
             return False
         return True
