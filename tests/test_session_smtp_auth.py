@@ -414,6 +414,7 @@ async def test_a_right_password_may_still_be_refused(verdict: Verdict) -> None:
             C< 535 5.7.8 Authentication credentials invalid
         """)
         await talk.play(CLOSING + "B.")
+        assert await rig.end() is End.REFUSED
         assert rig.ended[0].authcid == ""
 
 
@@ -474,6 +475,7 @@ async def test_a_login_nobody_judged_is_never_passed_on() -> None:
     async with submission() as rig:
         talk = await secured(rig)
         await talk.play("C> AUTH LOGIN\nB< AUTH LOGIN\nB> 235 welcome\n" + GONE)
+        assert await rig.end() is End.UNAVAILABLE
         assert rig.ended[0].authcid == ""
 
 
