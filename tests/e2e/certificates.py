@@ -38,8 +38,11 @@ class Authority:
     def issue(
         self, stem: str, *names: str, key_type: trustme.KeyType = trustme.KeyType.ECDSA
     ) -> Pair:
-        """A pair for `names`, readable by everybody: the guard and the servers drop rights."""
-        leaf = self.issuer.issue_cert(*names, key_type=key_type)
+        """A pair for `names`, readable by everybody: the guard and the servers drop rights.
+
+        The first name is also the common name, the only place where mbsync looks for addresses.
+        """
+        leaf = self.issuer.issue_cert(*names, common_name=names[0], key_type=key_type)
         pair = Pair(self.directory / f"{stem}.pem", self.directory / f"{stem}.key")
         pair.certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         pair.private_key.write_bytes(leaf.private_key_pem.bytes())
