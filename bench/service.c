@@ -105,32 +105,47 @@ static void smtp_command(struct session *session, const char *line)
         reply(session, "502 5.5.1 unknown\r\n");
 }
 
-/* Compare with the pattern, line by line; at the start of a line look for ".\r\n", `left` being
- * the octets of it already seen. Returns the octets taken. */
+/* Content was changed: look for its end only. `left` counts the octets of it already seen. */
+static void smtp_skip(struct session *session, char octet)
+{
+    static const char end[] = "\r\n.\r\n";
+    session->left = octet == end[session->left] ? session->left + 1 : octet == '\r';
+    if (end[session->left] == '\0')
+        session->state = COMMAND;
+}
+
+/* At the start of a line: ".\r\n" is the end, `left` counting what was seen of it; a dot that
+ * something else follows was content. */
+static void smtp_line_start(struct session *session, char octet)
+{
+    static const char end[] = ".\r\n";
+    if (octet == end[session->left]) {
+        if (end[++session->left] == '\0')
+            session->state = COMMAND;
+        return;
+    }
+    session->done += session->left;
+    session->wrong = session->left > 1 || octet != *pattern_at(session->done);
+    session->left = 0;
+    session->done++;
+}
+
+/* Compare with the pattern, line by line. Returns the octets taken. */
 static size_t smtp_data(struct session *session, const char *data, size_t size)
 {
-    static const char terminator[] = ".\r\n";
     size_t taken = 0;
     while (taken < size && session->state == DATA) {
-        if (session->left == 0 && session->done % LINE_OCTETS != 0) {
-            uint64_t line_left = LINE_OCTETS - session->done % LINE_OCTETS;
-            size_t piece = size - taken < line_left ? size - taken : line_left;
-            if (memcmp(data + taken, pattern_at(session->done), piece) != 0)
-                session->wrong = true;
+        uint64_t line_left = LINE_OCTETS - session->done % LINE_OCTETS;
+        size_t piece = size - taken < line_left ? size - taken : line_left;
+        if (session->wrong)
+            smtp_skip(session, data[taken++]);
+        else if (session->left > 0 || line_left == LINE_OCTETS)
+            smtp_line_start(session, data[taken++]);
+        else if (memcmp(data + taken, pattern_at(session->done), piece) != 0)
+            session->wrong = true;
+        else {
             taken += piece;
             session->done += piece;
-        } else if (data[taken] == terminator[session->left]) {
-            taken++;
-            if (terminator[++session->left] == '\0')
-                session->state = COMMAND;
-        } else {
-            /* What looked like the terminator was content: a dot that begins a stuffed line. */
-            session->done += session->left;
-            if (session->left > 1 || data[taken] != *pattern_at(session->done))
-                session->wrong = true;
-            session->left = 0;
-            taken++;
-            session->done++;
         }
     }
     if (session->state == COMMAND && session->wrong)

@@ -1,5 +1,10 @@
 """The bench's pure half: configurations, command lines, statistics, and what the report says."""
 
+import shutil
+import socket
+import string
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,7 @@ from bench.measure import Wrong, parse_report
 from bench.proxies import CONTENDERS
 from bench.results import Line, Results, Sample
 from bench.scenarios import IDLE, SCENARIOS, Service
-from bench.workshop import Certificates
+from bench.workshop import BENCH, Certificates, free_ports
 from gatekeeper.config import load
 
 FRONT = Front(imaps=1993, submissions=1465, submission=1587)
@@ -190,3 +195,72 @@ def test_growth_is_counted_from_the_settled_size_to_the_end() -> None:
     assert "4,000 sessions" in words
     assert "+200 KiB" in words
     assert "+102.4 octets a session" in words
+
+
+# ---- the backend ----
+
+
+@pytest.fixture
+def smtp(tmp_path: Path) -> Iterator[socket.socket]:
+    """A session with the real backend, behind its 354."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    program = tmp_path / "backend"
+    sources = [str(BENCH / source) for source in ("backend.c", "service.c", "pattern.c")]
+    subprocess.run(["gcc", "-std=c11", "-o", str(program), *sources], check=True)
+    (port,) = free_ports(1)
+    command = [str(program), f"smtp:{port}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as session:
+            session.sendall(b"DATA\r\n")
+            _receive_until(session, b"354 go on\r\n")
+            yield session
+        process.stdin.close()
+
+
+def _receive_until(session: socket.socket, end: bytes) -> bytes:
+    got = b""
+    while not got.endswith(end):
+        octets = session.recv(4096)
+        assert octets, got
+        got += octets
+    return got
+
+
+def _content(lines: int) -> bytes:
+    """What `pattern.c` describes, made once more: two dots begin each 64th line."""
+    alphabet = (string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/").encode()
+    rows = [
+        bytes(alphabet[(at * 7 + column * 11) % 64] for column in range(76)) for at in range(64)
+    ]
+    rows[0] = b".." + rows[0][2:]
+    return b"".join(rows[at % 64] + b"\r\n" for at in range(lines))
+
+
+def test_the_backend_counts_the_octets_of_a_message(smtp: socket.socket) -> None:
+    smtp.sendall(_content(130) + b".\r\n")
+    assert _receive_until(smtp, b"\r\n") == b"250 2.0.0 octets taken: 10140\r\n"
+
+
+def test_the_backend_takes_a_message_octet_by_octet(smtp: socket.socket) -> None:
+    smtp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for octet in _content(66) + b".\r\n":
+        smtp.send(bytes([octet]))
+    assert _receive_until(smtp, b"\r\n") == b"250 2.0.0 octets taken: 5148\r\n"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        _content(3).replace(b"..", b".", 1),
+        _content(3)[:-81] + b"x" + _content(3)[-79:],
+        bytes(156),
+    ],
+    ids=["a dot lost", "an octet changed", "only NUL"],
+)
+def test_the_backend_notices_content_that_was_changed(smtp: socket.socket, changed: bytes) -> None:
+    smtp.sendall(changed + b"\r\n.\r\n")
+    assert _receive_until(smtp, b"\r\n").startswith(b"554 ")
