@@ -18,21 +18,25 @@ from typing import Final
 
 import trio
 
-from gatekeeper.errors import PeerBroken, PeerClosed
+from gatekeeper.errors import DeadlineExceeded, PeerBroken, PeerClosed
 from gatekeeper.readiness import IN, OUT, Readiness, Waiter
 
 DIALOGUE_READ_OCTETS: Final = 16 * 1024  # one TLS record; command lines are far shorter
+_PEEK_OCTETS: Final = 4096  # a whole ClientHello in one call, mostly
+_LINGER_OCTETS: Final = 1024 * 1024  # what a peer may have under way when it is refused
 _LINGER_RST: Final = struct.pack("ii", 1, 0)
 
 
 class Channel:
     """One leg of a session.
 
+    `more` says that the last read took all it was allowed: more may be there without an event, else
+    a reader waits before it tries, because a read in vain costs an exception.
     `wants` is what the last `*_nowait` call that could not go on waits for: `IN`, or `OUT`; with
     TLS a read may have to wait for writing and the reverse.
     """
 
-    __slots__ = ("_closed", "_waiter", "fd", "readiness", "ready", "sock", "tls", "wants")
+    __slots__ = ("_closed", "_waiter", "fd", "more", "readiness", "ready", "sock", "tls", "wants")
 
     def __init__(self, sock: socket.socket, readiness: Readiness, waiter: Waiter) -> None:
         """Take `sock` over: it is made non-blocking and closed by `close` or `abort`."""
@@ -42,6 +46,7 @@ class Channel:
         self.readiness = readiness
         self.tls: ssl.SSLSocket | None = None
         self.wants = IN
+        self.more = False
         self.ready = False  # an event came since a dialogue last cleared this
         self._waiter = waiter
         self._closed = False
@@ -54,8 +59,11 @@ class Channel:
 
         Raises `PeerBroken`.
         """
+        self.more = False
         try:
-            return self.sock.recv(limit_octets)
+            octets = self.sock.recv(limit_octets)
+            self.more = len(octets) == limit_octets
+            return octets
         except (ssl.SSLWantReadError, BlockingIOError):
             self.wants = IN
         except ssl.SSLWantWriteError:
@@ -98,16 +106,23 @@ class Channel:
 
     def end_nowait(self) -> None:
         """Tell the peer that nothing more comes: close_notify, then FIN. Never raises."""
-        with contextlib.suppress(OSError, ValueError):
-            if self.tls is not None:
-                self.tls.unwrap()  # sends close_notify, then wants the peer's: not waited for
+        self._say_end()
         with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
+            # Not SSLSocket.shutdown, which would forget the TLS state that reading still needs.
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+
+    def _say_end(self) -> None:
+        if self.tls is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.tls.unwrap()  # sends close_notify, then wants the peer's: not waited for
 
     # -- from a dialogue task ---------------------------------------------------------------
 
     async def receive(self, deadline: float, limit_octets: int = DIALOGUE_READ_OCTETS) -> bytes:
         """At least one octet. Raises `PeerClosed`, `PeerBroken` or `DeadlineExceeded`."""
+        self.wants = IN
+        if not self.more:
+            await self.pause(deadline)
         while True:
             octets = self.receive_nowait(limit_octets)
             if octets:
@@ -126,7 +141,8 @@ class Channel:
         gathered = len(octets)
         while len(octets) == DIALOGUE_READ_OCTETS and gathered < limit_octets:
             more = self.receive_nowait(DIALOGUE_READ_OCTETS)
-            if not more:  # None, or an end that the next receive will see again
+            if not more:  # None, or an end, which the next receive sees again: no event tells it
+                self.more = more is not None
                 break
             chunks.append(octets := more)
             gathered += len(octets)
@@ -152,23 +168,28 @@ class Channel:
         if the stream ends there.
 
         SO_RCVLOWAT keeps the level-triggered epoll silent until that many are there (socket(7)).
+        Raises `PeerBroken` or `DeadlineExceeded`.
         """
+        octets = self._peek_nowait(enough_octets)
+        if octets is not None and len(octets) >= enough_octets:
+            return octets
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough_octets)
         seen = -1
-        while True:
-            try:
-                octets = self.sock.recv(max(enough_octets, 4096), socket.MSG_PEEK)
-            except BlockingIOError:
-                octets = None
-            except OSError as error:
-                raise PeerBroken(_describe(error)) from error
-            if octets is not None and (len(octets) >= enough_octets or len(octets) == seen):
-                break
+        while octets is None or seen < len(octets) < enough_octets:
             seen = -1 if octets is None else len(octets)  # woken without more: the stream ended
             self.readiness.arm(self.fd, IN | select.EPOLLRDHUP)
             await self._waiter.wait(deadline)
+            octets = self._peek_nowait(enough_octets)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         return octets
+
+    def _peek_nowait(self, enough_octets: int) -> bytes | None:
+        try:
+            return self.sock.recv(max(enough_octets, _PEEK_OCTETS), socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise PeerBroken(_describe(error)) from error
 
     async def handshake(
         self, context: ssl.SSLContext, deadline: float, *, server_name: str | None = None
@@ -207,10 +228,25 @@ class Channel:
     # -- the end ----------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close in order, without waiting: close_notify and FIN. Safe to call twice."""
+        """Close in order, without waiting: close_notify and FIN. Safe to call twice.
+
+        A peer that is still sending gets RST, and may lose what it was sent last: where that
+        matters, `linger` first.
+        """
         if not self._closed:
-            self.end_nowait()
+            self._say_end()
             self._drop()
+
+    async def linger(self, deadline: float) -> None:
+        """End our side and read the peer's to its end, so that it gets to read our last words.
+
+        Gives up silently at `deadline` or after `_LINGER_OCTETS`.
+        """
+        self.end_nowait()
+        left = _LINGER_OCTETS
+        with contextlib.suppress(PeerClosed, PeerBroken, DeadlineExceeded):
+            while left > 0:
+                left -= len(await self.receive(deadline))
 
     def abort(self) -> None:
         """Close with RST: whatever is in flight is lost, and the peer knows at once."""
@@ -241,8 +277,12 @@ async def connect(
     try:
         sock.connect(address)
     except BlockingIOError:
-        channel.wants = OUT
-        await channel.pause(deadline)
+        with contextlib.suppress(OSError):
+            sock.getpeername()
+            return  # a backend on this host has answered before connect returned
+        channel.wants, channel.ready = OUT, False
+        while not channel.ready:  # an event of the session's other leg wakes the task too
+            await channel.pause(deadline)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise PeerBroken(_describe(OSError(code, ""))) from None

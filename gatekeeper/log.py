@@ -26,6 +26,7 @@ from gatekeeper.prefix import Prefix
 
 MAX_QUEUED_LINES: Final = 10_000  # some seconds of a flood; about 2 MB at the usual 200 octets
 MAX_VALUE_CHARACTERS: Final = 256  # an address is at most 254 (RFC 5321 4.5.3.1.3 less brackets)
+GATHER_S: Final = 0.05  # lines of this long are written together
 FLUSH_DEADLINE_S: Final = 2.0  # how long an end of the process waits for its last lines
 _STDERR: Final = 2
 _BARE: Final = frozenset(
@@ -51,7 +52,7 @@ class Level(Enum):
 
 
 class Log:
-    """A sink for events; any thread may use it.
+    """A sink for events, to be used from the thread that runs Trio.
 
     Keys and event names are the caller's own words, never a peer's. Values may be anything.
     """
@@ -73,7 +74,6 @@ class Log:
         self._dropped = 0
         self._lock = threading.Lock()  # for the count alone: deques are safe by themselves
         self._limiter = trio.CapacityLimiter(1)  # an abandoned write still holds it
-        self._token: trio.lowlevel.TrioToken | None = None
         self._wake = trio.Event()
         self._day = (-1, "")
 
@@ -91,9 +91,10 @@ class Log:
 
     async def run(self) -> None:
         """Write queued lines until cancelled; `aclose` writes what is left then."""
-        self._token = trio.lowlevel.current_trio_token()
         while True:
-            await self._wake_when_queued()
+            await self._wake.wait()
+            self._wake = trio.Event()
+            await trio.sleep(GATHER_S)  # a thread for many lines costs what it costs for one
             await self._flush()
 
     async def aclose(self) -> None:
@@ -103,11 +104,6 @@ class Log:
         """
         with trio.move_on_after(FLUSH_DEADLINE_S, shield=True):
             await self._flush()
-
-    async def _wake_when_queued(self) -> None:
-        if not self._queue:
-            await self._wake.wait()
-        self._wake = trio.Event()
 
     async def _flush(self) -> None:
         """Hand all that is queued to the writing thread. A cancelled call leaves the thread to
@@ -142,16 +138,6 @@ class Log:
         except Exception as error:  # a value that cannot be shown must not end a session
             line = self._line(level, name, {"unprintable": type(error).__name__})
         self._queue.append(line)
-        if self._token is not None and not self._wake.is_set():
-            self._wake_writer(self._token)
-
-    def _wake_writer(self, token: trio.lowlevel.TrioToken) -> None:
-        try:
-            token.run_sync_soon(self._set_wake, idempotent=True)
-        except trio.RunFinishedError:
-            self._token = None
-
-    def _set_wake(self) -> None:
         self._wake.set()
 
     def _line(self, level: Level, name: str, fields: Mapping[str, object]) -> bytes:

@@ -206,13 +206,13 @@ class Link:
         readiness.redirect(self._down.source.fd, self.on_backend)
         try:
             if down:
-                self._send(self._down, down)
+                self._send(self._down, self._show_tap(self._down, down))
             if up:
-                self._send(self._up, up if self._tap is None else self._tap.feed(up))
+                self._send(self._up, self._show_tap(self._up, up))
         except PeerBroken:
             self.finish(End.BROKEN)
             return
-        self._listen()
+        self._go_on()
 
     def on_client(self, mask: int) -> None:
         """The client's socket is ready."""
@@ -235,7 +235,13 @@ class Link:
         except PeerBroken:
             self.finish(End.BROKEN)
             return
-        if self._down.ended and self._down.kept is None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """After octets were moved: end, or listen for more."""
+        if self._tap is not None and self._tap.violated:
+            self.finish(End.VIOLATION)
+        elif self._down.ended and self._down.kept is None:
             self.finish(self._how_it_ended())
         else:
             self._listen()
@@ -274,17 +280,17 @@ class Link:
     def _move(self, way: Direction) -> None:
         count = way.read(self._relay.view[: self._relay.read_octets])
         if count:
-            octets: bytes | memoryview = self._relay.view[:count]
-            if self._tap is not None:
-                octets = self._show_tap(way, self._relay.view[:count], self._tap)
-            self._send(way, octets)
+            self._send(way, self._show_tap(way, self._relay.view[:count]))
         self._pass_end(way)
 
     def _pass_end(self, way: Direction) -> None:
         if way is self._up and way.ended and way.kept is None:
             way.sink.end_nowait()
 
-    def _show_tap(self, way: Direction, octets: memoryview, tap: ImapTap) -> bytes | memoryview:
+    def _show_tap(self, way: Direction, octets: bytes | memoryview) -> bytes | memoryview:
+        tap = self._tap
+        if tap is None:
+            return octets
         if way is self._up:
             return tap.feed(bytes(octets))
         if tap.pending_sync:

@@ -19,9 +19,13 @@ from gatekeeper.wire.need_more import NeedMore
 from gatekeeper.wire.proxy_header import ProxyHeader, read_proxy_header
 
 PROXY_HEADER_S: Final = 5.0  # a balancer sends its header at once
+LINGER_S: Final = 2.0  # for a refused client to read why
 _PROXY_FIRST_OCTETS: Final = 8  # the shortest that tells v1 from v2
 
 Address = tuple[str, int]
+
+# Ends at which the client may still be sending: closing at once could reset away the last reply.
+_WITH_LAST_WORDS: Final = frozenset({End.VIOLATION, End.REFUSED, End.UNAVAILABLE, End.TLS})
 
 
 async def hold(service: Service, table: SessionTable, sock: socket.socket, peer: Address) -> None:
@@ -72,6 +76,8 @@ async def _converse(table: SessionTable, dialogue: smtp.SmtpDialogue | imap.Imap
             if end is None:
                 table.established(session)
                 end = await dialogue.run()
+            if end in _WITH_LAST_WORDS:
+                await dialogue.client.linger(deadline_in(LINGER_S))
         except PeerClosed:
             end = End.CLIENT
         except DeadlineExceeded:

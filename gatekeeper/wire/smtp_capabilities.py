@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gatekeeper.wire.mechanisms import offered
@@ -70,8 +71,12 @@ class EhloFacts:
 
 def read_ehlo(reply: Reply) -> EhloFacts:
     """The facts of an EHLO reply; none where it is a refusal."""
+    return _facts(reply.lines[1:] if reply.positive else ())
+
+
+def _facts(lines: tuple[bytes, ...]) -> EhloFacts:
     keywords: dict[str, tuple[str, ...]] = {}
-    for line in reply.lines[1:] if reply.positive else ():
+    for line in lines:
         keyword, parameters = _split(line)
         keywords[keyword] = keywords.get(keyword, ()) + parameters
     return EhloFacts(keywords)
@@ -89,13 +94,21 @@ def rewrite_ehlo(
     """
     if not reply.positive:
         return reply.raw
-    facts = read_ehlo(reply)
+    lines = _rewrite_lines(reply.lines[1:], offer_starttls, offer_auth, requiretls)
+    return _multiline(reply.code, [hostname.encode("ascii"), *lines])
+
+
+@lru_cache(maxsize=64)  # a backend has few lists, and says one at every EHLO
+def _rewrite_lines(
+    backend_lines: tuple[bytes, ...], offer_starttls: bool, offer_auth: bool, requiretls: bool
+) -> tuple[bytes, ...]:
+    facts = _facts(backend_lines)
     allowed = ALLOWED_KEYWORDS | ({"REQUIRETLS"} if requiretls else frozenset())
     if facts.chunking:
         allowed |= {"BINARYMIME"}  # RFC 3030 3: without BDAT it cannot be sent
     mechanisms = frozenset(offered(facts.mechanisms)) if offer_auth else frozenset()
-    lines = [hostname.encode("ascii")]
-    for line in reply.lines[1:]:
+    lines: list[bytes] = []
+    for line in backend_lines:
         keyword, parameters = _split(line)
         if keyword == "AUTH":
             lines += _auth_line(line, parameters, mechanisms)
@@ -103,7 +116,7 @@ def rewrite_ehlo(
             lines.append(line)
     if offer_starttls:
         lines.append(b"STARTTLS")
-    return _multiline(reply.code, lines)
+    return tuple(lines)
 
 
 def _split(line: bytes) -> tuple[str, tuple[str, ...]]:
