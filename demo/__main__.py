@@ -26,7 +26,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stopped)
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # nft and ip live there
     say = Narrator()
-    say.title("gatekeeper demo")
+    if not namespaces.in_user_namespace():  # else it was said before
+        say.title("gatekeeper demo")
     try:
         spaces = _namespaces(say, memory=options.memory)
         with scene(spaces, observe=options.observe) as built:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 CHECKOUT: Final = Path(__file__).parent.parent
-COMMAND: Final = Path(sys.executable).with_name("gatekeeper")
+# The console script's content: it runs wherever this interpreter does.
+COMMAND: Final = (sys.executable, "-c", "from gatekeeper.cli import main; main()")
 MAKE_CERTIFICATES: Final = CHECKOUT / "certs-example" / "make-certificates"
 
 START_S: Final = 30.0
@@ -156,11 +157,8 @@ def table(title: str, **values: object) -> str:
 
 
 def guard_user() -> str:
-    """Whom the guard becomes: nobody, or who runs the demo where nobody may read the checkout."""
-    reachable = all(path.stat().st_mode & 0o005 == 0o005 for path in (CHECKOUT, *CHECKOUT.parents))
-    if os.geteuid() == 0 and reachable:
-        return "nobody"
-    return pwd.getpwuid(os.geteuid()).pw_name
+    """Whom the guard becomes: as root it gives its rights up, else there are none."""
+    return "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
 class Guard:
@@ -173,29 +171,30 @@ class Guard:
         self.configuration.write_text(plan.text())
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(COMMAND), "run", "-c", str(self.configuration)],
+                [*COMMAND, "run", "-c", str(self.configuration)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is the demo's: it ends the guard in order
             )
         try:
-            self._await_start()
+            self._await_start(kernel=plan.nft)
         except BaseException:
             self.stop()
             raise
 
-    def _await_start(self) -> None:
+    def _await_start(self, *, kernel: bool) -> None:
         deadline = time.monotonic() + START_S
-        while " started " not in f" {self.log.read_text(errors='replace')}":
+        while " started " not in (said := self.log.read_text(errors="replace")):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                said = self.log.read_text(errors="replace").strip()
-                raise GuardError(f"the guard did not start:\n{said}")
+                raise GuardError(f"the guard did not start:\n{said.strip()}")
             time.sleep(0.05)
+        if kernel and " kernel=true " not in said:
+            raise GuardError(f"the guard cannot use the kernel here:\n{said.strip()}")
 
     def command(self, *words: str) -> str:
         """What `gatekeeper WORDS -c FILE` prints. Raises `GuardError` where it fails."""
-        command = [str(COMMAND), *words, "-c", str(self.configuration)]
+        command = [*COMMAND, *words, "-c", str(self.configuration)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=STOP_S)
         if done.returncode != 0:
             raise GuardError(f"gatekeeper {' '.join(words)}: {done.stderr.strip()}")

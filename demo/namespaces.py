@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from gatekeeper.enforce.spawn import spawn_kernel
+from gatekeeper.errors import GatekeeperError
+
 _CLONE_NEWNET: Final = 0x40000000
 _PROBE_S: Final = 20.0
 _INSIDE: Final = "GATEKEEPER_DEMO_USER_NAMESPACE"  # set for the program started anew
@@ -112,8 +115,8 @@ def why_not() -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    said = (probe.stderr.strip() or "no reason given").splitlines()
-    return "" if probe.returncode == 0 else said[-1]
+    said = "; ".join(probe.stderr.split("\n")).strip("; ") or "no reason given"
+    return "" if probe.returncode == 0 else said
 
 
 def enter_user_namespace(arguments: list[str]) -> None:
@@ -171,8 +174,16 @@ def _run(tool: str, *words: str, stdin: str = "", descriptors: tuple[int, ...] =
         raise NoNamespaceError(f"{tool}: {(done.stderr.strip() or 'failed').splitlines()[0]}")
 
 
+def _try() -> None:
+    """Make both and have the guard's privileged process load its table there."""
+    with make().guard_side():
+        link, process = spawn_kernel(ports_auth=[993], ports_mx=[25])
+        link.close()
+        process.wait(_PROBE_S)
+
+
 if __name__ == "__main__":
     try:
-        make()
-    except NoNamespaceError as error:
+        _try()
+    except (NoNamespaceError, GatekeeperError) as error:
         sys.exit(str(error))

@@ -2,10 +2,10 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from demo.guard import COMMAND
 from demo.namespaces import ATTACKER, in_user_namespace
 from demo.scene import ACCOUNT, Scene
 
@@ -22,7 +22,7 @@ def lines(scene: Scene, beside_guard: int | None) -> Iterator[tuple[str, str]]:
         yield "the bans in the kernel", f"{beside}nft list set inet gatekeeper ban4_auth"
         yield "what it dropped", f"{beside}nft list counters table inet gatekeeper"
     for what in ("ban list", "who", "status"):
-        yield f"gatekeeper {what}", f"{_short(COMMAND)} {what} -c {scene.guard.configuration}"
+        yield f"gatekeeper {what}", f"{_command()} {what} -c {scene.guard.configuration}"
     yield "the guard's log", f"tail -f {scene.guard.log}"
 
 
@@ -55,7 +55,7 @@ def _enter(process: int | None) -> str:
     return f"nsenter -t {process} {user}--net "
 
 
-def _short(path: Path) -> str:
-    """`path` as seen from here where that is shorter."""
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+def _command() -> str:
+    """The console script beside this interpreter, as seen from here."""
+    script, here = Path(sys.executable).with_name("gatekeeper"), Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
