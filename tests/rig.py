@@ -87,12 +87,14 @@ class FakeJudge:
 
     def __init__(self) -> None:
         self.events: list[JudgedEvent] = []
+        self.clients: list[Client] = []  # whose events they were
         self.answers: dict[type, Verdict | list[Verdict]] = {}
         self.decide: Callable[[JudgedEvent], Verdict | None] = lambda _event: None
 
     async def judge(self, event: JudgedEvent, client: Client) -> Verdict:
         """See `gatekeeper.abc.Judge`."""
         self.events.append(event)
+        self.clients.append(client)
         decided = self.decide(event)
         if decided is not None:
             return decided
@@ -201,6 +203,10 @@ class Rig:
     def _keep(self, peer: Peer) -> Peer:
         self._peers.append(peer)
         return peer
+
+    def cancel_sessions(self) -> None:
+        """Cancel every session's task, as the end of the process does."""
+        self._sessions.cancel_scope.cancel()
 
     def hang_up(self) -> None:
         """Close every end that tests played."""
