@@ -17,6 +17,7 @@ from bench.scenarios import IDLE, IDLE_ROUNDS_MAX, SCENARIOS, Scenario
 _QUICK_ROUNDS: Final = 2
 _QUICK_DIVISOR: Final = 6  # of the sessions in a round
 _LAST_RUN: Final = workshop.OUT / "results.json"
+_LAST_PART: Final = workshop.OUT / "part.json"  # of the scenarios or contenders
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
         workshop.build()
         results = Results(machine=describe(), rounds=options.rounds, quick=options.quick)
         _run(options, results)
-        _LAST_RUN.write_text(results.to_json())
+        (_LAST_RUN if options.whole else _LAST_PART).write_text(results.to_json())
         return _finish(results, write=options.write)
 
 
@@ -58,11 +59,12 @@ def _options() -> argparse.Namespace:
         help="this contender",
     )
     parser.add_argument("--write", action="store_true", help="write docs/performance.{md,png}")
-    parser.add_argument("--render", action="store_true", help="write them from the last run")
+    parser.add_argument("--render", action="store_true", help="write them from the last whole run")
     parser.add_argument(
         "--profile", action="store_true", help="run the guard under cProfile; no figures then"
     )
     options = parser.parse_args()
+    options.whole = not (options.only or options.contender or options.profile)
     options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else 5)
     options.only = options.only or (names if not options.quick else names[: -len(endurance.NAMES)])
     return options

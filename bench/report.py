@@ -104,7 +104,8 @@ def document(results: Results) -> str:
     parts = [
         "# Performance",
         "Written by `./run bench --write`; do not edit. "
-        f"{results.rounds} rounds{', quick' if results.quick else ''}, interleaved, medians.",
+        f"{results.rounds} rounds{', quick' if results.quick else ''}, interleaved, medians "
+        "(memory: 3 rounds at most).",
         "![The guard beside nginx and HAProxy](performance.png)",
         "## CPU and memory per unit of work",
         "The figure is user + system time of all the proxy's own processes divided by the units of "
@@ -113,7 +114,7 @@ def document(results: Results) -> str:
         table(results),
         "" if pss is None else _pss(pss),
         "## Wall clock",
-        "Sessions per second (one unit may be several sessions), then the latency of one session "
+        "Sessions per second (a GiB is 16 sessions of 64 MiB), then the latency of one session "
         "in ms, p50 / p99. Load generator, backend and proxy share the machine's cores, so these "
         "say less than the CPU does.",
         _wall_table(results),

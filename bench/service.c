@@ -229,7 +229,8 @@ static void imap_command(struct session *session, char *line)
 static bool imap_goes_on(struct session *session, size_t end)
 {
     char *open = memrchr(session->line, '{', end);
-    if (open == NULL || session->line[end - 1] != '}' || strcasestr(session->line, " LOGIN ") == NULL)
+    if (open == NULL || session->line[end - 1] != '}' ||
+        strcasestr(session->line, " LOGIN ") == NULL)
         return false;
     session->used = (size_t)(open - session->line);
     reply(session, "+ go on\r\n");
@@ -310,7 +311,7 @@ static void take_line(struct session *session, size_t end, const struct ports *p
     else if (session->done == 0 || end > 0) /* the CRLF behind a literal ends its APPEND */
         imap_command(session, session->line);
     else
-        reply(session, "%s %s\r\n", session->tag, session->wrong ? "NO content changed" : "OK done");
+        reply(session, "%s %s\r\n", session->tag, session->wrong ? "NO changed" : "OK done");
 }
 
 /* A PROXY v2 header is 16 octets, the last two of them the size of the rest. */
