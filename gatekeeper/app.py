@@ -5,6 +5,7 @@ the kernel process started; then the rights are dropped. The second is Trio's, a
 a byte from the network.
 """
 
+import contextlib
 import os
 import secrets
 import signal
@@ -21,6 +22,7 @@ import trio
 from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange, Enforcer, Store
 from gatekeeper.ban import Ban
+from gatekeeper.chronicle import Chronicle
 from gatekeeper.config import load
 from gatekeeper.control import SOCKET_NAME, Control
 from gatekeeper.control import serve as serve_control
@@ -28,7 +30,7 @@ from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer
 from gatekeeper.enforce.spawn import spawn_kernel
 from gatekeeper.errors import ConfigError, EnforcerError, GatekeeperError, PermissionMissing
-from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, MailProtocol, Violation
+from gatekeeper.events import MailProtocol
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
@@ -39,15 +41,16 @@ from gatekeeper.relay import Relay
 from gatekeeper.server import Server, bind
 from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Service
-from gatekeeper.sessions import End, Session, SessionTable
+from gatekeeper.sessions import End, SessionTable
 from gatekeeper.settings import ListenerSettings, Settings
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.sqlite import SqliteStore
 from gatekeeper.tls import Certificates
 from gatekeeper.upstream import Backend
-from gatekeeper.verdict import Verdict
 
 DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
+PRUNE_S: Final = 60.0
+TABLE_LOOK_S: Final = 10.0  # a flushed table is made anew within this
 _GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
 
 
@@ -162,7 +165,8 @@ class App:
         self._prepared = prepared
         self._started_at = time.time()
         self._log = stderr_log()
-        self._table = SessionTable(self._log_session)
+        self._chronicle = Chronicle(self._log)
+        self._table = SessionTable(self._chronicle.session)
         self._readiness = Readiness()
         self._relay = Relay(
             self._readiness, settings.limits.relay_idle_s, on_end=self._table.remove
@@ -173,7 +177,7 @@ class App:
             self._ledger,
             clock=time.monotonic,
             fingerprint_key=secrets.token_bytes(32),
-            on_verdict=self._log_verdict,
+            on_verdict=self._chronicle.verdict,
         )
         self._ledger.subscribe(self._on_ban)
         self._health: dict[str, str] = {"store": "ok", "enforcer": "ok"}
@@ -205,6 +209,9 @@ class App:
         )
         if isinstance(self._enforcer, KernelClient):
             self._enforcer.on_rebuilt = kernel_follows.refill
+            self._enforcer.on_refused = self._chronicle.refused
+            outer.start_soon(self._look_after_table, self._enforcer)
+        outer.start_soon(self._prune_forever)
         outer.start_soon(store_follows.run)
         outer.start_soon(kernel_follows.run)
         control = Control(
@@ -224,7 +231,7 @@ class App:
 
     async def _accept_until_stopped(self, sessions: trio.Nursery) -> None:
         server = Server(
-            self._build_services(), self._table, self._ledger, sessions, self._log_overload
+            self._build_services(), self._table, self._ledger, sessions, self._chronicle.overload
         )
         self._server = server
         async with trio.open_nursery() as listeners:
@@ -283,6 +290,19 @@ class App:
             for listener in self._settings.listeners
         }
 
+    async def _prune_forever(self) -> None:
+        """Ended bans leave the Ledger's table in force even when nobody asks for them."""
+        while True:
+            await trio.sleep(PRUNE_S)
+            self._ledger.prune()
+
+    async def _look_after_table(self, client: KernelClient) -> None:
+        """Notice a table that somebody removed, also when nobody is being banned."""
+        while True:
+            await trio.sleep(TABLE_LOOK_S)
+            with contextlib.suppress(EnforcerError):  # the feed tells of a process that is gone
+                await client.hello()
+
     # -- adapters ---------------------------------------------------------------------------
 
     async def _open_store(self) -> Store:
@@ -306,61 +326,14 @@ class App:
         await client.hello()
         return client
 
-    # -- what happens is logged -------------------------------------------------------------
-
     def _on_ban(self, change: BanChange) -> None:
-        name = {"prefix": change.prefix, "scope": change.scope}
-        if not isinstance(change, Ban):
-            self._log.event("ban-lifted", **name)
-            return
-        ended = self._table.end_banned(change)
-        self._log.event(
-            "ban",
-            **name,
-            reason=change.reason,
-            level=change.level,
-            for_s=round(change.until - change.since),
-            origin=change.origin,
-            sessions_ended=ended,
-        )
-
-    def _log_verdict(
-        self, client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool
-    ) -> None:
-        attempt = event.attempt if isinstance(event, AuthOutcome) else event
-        self._log.event(
-            "verdict" if enforced else "would-verdict",
-            action=verdict.action.name.lower(),
-            reason=verdict.reason,
-            listener=client.listener,
-            user=attempt.authcid if isinstance(attempt, AuthAttempt) else None,
-            violation=event.kind if isinstance(event, Violation) else None,
-            delay_s=verdict.delay_s or None,
-            ban=verdict.ban or None,
-            rip=client.address,
-        )
-
-    def _log_session(self, session: Session) -> None:
-        client = session.client
-        self._log.event(
-            "session",
-            id=session.id,
-            listener=client.listener,
-            user=session.authcid or None,
-            secs=round(trio.current_time() - session.since, 3),
-            tls=session.tls_version or None,
-            end=session.end,
-            rip=client.address,
-            rport=client.port,
-        )
-
-    def _log_overload(self, what: str) -> None:
-        self._log.event("overload", error=what)
+        ended = self._table.end_banned(change) if isinstance(change, Ban) else 0
+        self._chronicle.ban(change, ended)
 
     def _health_of(self, part: str) -> Callable[[GatekeeperError | None], None]:
         def say(error: GatekeeperError | None) -> None:
             self._health[part] = "ok" if error is None else str(error)
-            self._log.event("health", part=part, state=self._health[part])
+            self._chronicle.health(part, error)
 
         return say
 

@@ -285,7 +285,7 @@ class Link:
 
     def _pass_end(self, way: Direction) -> None:
         if way is self._up and way.ended and way.kept is None:
-            way.sink.end_nowait()
+            way.sink.half_close_nowait()
 
     def _show_tap(self, way: Direction, octets: bytes | memoryview) -> bytes | memoryview:
         tap = self._tap
@@ -294,7 +294,7 @@ class Link:
         if way is self._up:
             return tap.feed(bytes(octets))
         if tap.pending_sync:
-            tap.server_octets(bytes(octets))
+            tap.server_octets(octets)
         return octets
 
     def _send(self, way: Direction, octets: bytes | memoryview) -> None:

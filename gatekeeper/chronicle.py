@@ -1,0 +1,85 @@
+"""What happens, as lines of the log: one for each session, verdict and ban.
+
+The address a line is about stands last and the log escapes the user name, so a name that holds
+`rip=` or a line break forges nothing. No line holds a secret: none of these records has one in
+clear.
+"""
+
+import trio
+
+from gatekeeper.abc import BanChange
+from gatekeeper.ban import Ban, Scope
+from gatekeeper.errors import GatekeeperError
+from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, Violation
+from gatekeeper.log import Log
+from gatekeeper.prefix import Prefix
+from gatekeeper.sessions import Session
+from gatekeeper.verdict import Verdict
+
+
+class Chronicle:
+    """Turns what happened into log events."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def session(self, session: Session) -> None:
+        """A session is over."""
+        client = session.client
+        self._log.event(
+            "session",
+            id=session.id,
+            listener=client.listener,
+            user=session.authcid,
+            secs=round(trio.current_time() - session.since, 3),
+            tls=session.tls_version,
+            end=session.end,
+            rip=client.address,
+            rport=client.port,
+        )
+
+    def verdict(self, client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool) -> None:
+        """A verdict other than to pass; in observe mode what it would have been."""
+        attempt = event.attempt if isinstance(event, AuthOutcome) else event
+        self._log.event(
+            "verdict" if enforced else "would-verdict",
+            action=verdict.action.name.lower(),
+            reason=verdict.reason,
+            listener=client.listener,
+            user=attempt.authcid if isinstance(attempt, AuthAttempt) else "",
+            violation=event.kind if isinstance(event, Violation) else "",
+            delay_s=round(verdict.delay_s, 1),
+            ban=verdict.ban,
+            rip=client.address,
+        )
+
+    def ban(self, change: BanChange, sessions_ended: int) -> None:
+        """A ban was made or lifted."""
+        if not isinstance(change, Ban):
+            self._log.event("ban-lifted", scope=change.scope, prefix=change.prefix)
+            return
+        self._log.warning(
+            "ban",
+            reason=change.reason,
+            level=change.level,
+            for_s=round(change.until - change.since),
+            origin=change.origin,
+            sessions_ended=sessions_ended,
+            scope=change.scope,
+            prefix=change.prefix,
+        )
+
+    def refused(self, prefix: Prefix, scope: Scope) -> None:
+        """The kernel process would not have a ban: its never list is not ours."""
+        self._log.warning("ban-refused-by-kernel", scope=scope, prefix=prefix)
+
+    def overload(self, what: str) -> None:
+        """Accepting is suspended for a moment."""
+        self._log.warning("overload", error=what)
+
+    def health(self, part: str, error: GatekeeperError | None) -> None:
+        """A part began to fail, or works again."""
+        if error is None:
+            self._log.event("health", part=part, state="ok")
+        else:
+            self._log.warning("health", part=part, state=str(error))
