@@ -95,7 +95,10 @@ class Channel:
         Raises `PeerBroken`.
         """
         try:
-            return self.sock.send(octets)
+            sent = self.sock.send(octets)
+            if sent < len(octets):
+                self.wants = OUT
+            return sent
         except (ssl.SSLWantWriteError, BlockingIOError):
             self.wants = OUT
         except ssl.SSLWantReadError:
@@ -104,9 +107,12 @@ class Channel:
             raise PeerBroken(_describe(error)) from error
         return 0
 
-    def end_nowait(self) -> None:
-        """Tell the peer that nothing more comes: close_notify, then FIN. Never raises."""
-        self._say_end()
+    def half_close_nowait(self) -> None:
+        """Tell the peer that nothing more comes, and go on reading. Never raises.
+
+        FIN alone, also on TLS: the library's way to send close_notify looks for the peer's at
+        once, and throws away what the peer has said meanwhile.
+        """
         with contextlib.suppress(OSError):
             # Not SSLSocket.shutdown, which would forget the TLS state that reading still needs.
             socket.socket.shutdown(self.sock, socket.SHUT_WR)
@@ -163,6 +169,13 @@ class Channel:
         self.readiness.arm(self.fd, self.wants)
         await self._waiter.wait(deadline)
 
+    async def own_event(self, mask: int, deadline: float) -> None:
+        """Wait for an event of this leg: one of the session's other leg wakes the task too."""
+        self.ready = False
+        while not self.ready:
+            self.readiness.arm(self.fd, mask)
+            await self._waiter.wait(deadline)
+
     async def peek(self, enough_octets: int, deadline: float) -> bytes:
         """The first octets of a plain stream, left in the kernel: `enough_octets` or more, or fewer
         if the stream ends there.
@@ -177,8 +190,7 @@ class Channel:
         seen = -1
         while octets is None or seen < len(octets) < enough_octets:
             seen = -1 if octets is None else len(octets)  # woken without more: the stream ended
-            self.readiness.arm(self.fd, IN | select.EPOLLRDHUP)
-            await self._waiter.wait(deadline)
+            await self.own_event(IN | select.EPOLLRDHUP, deadline)
             octets = self._peek_nowait(enough_octets)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         return octets
@@ -199,6 +211,7 @@ class Channel:
         Raises `PeerBroken` (OpenSSL has sent its alert) or `DeadlineExceeded`.
         """
         try:
+            self.sock.getpeername()  # else the wrapper closes the descriptor under us
             tls = context.wrap_socket(
                 self.sock,
                 server_side=server_name is None,
@@ -206,6 +219,7 @@ class Channel:
                 server_hostname=server_name,
             )
         except (OSError, ValueError) as error:  # the peer went away in the meantime
+            self._drop()
             raise PeerBroken(_describe(error)) from error
         self.sock = self.tls = tls
         while True:
@@ -242,11 +256,20 @@ class Channel:
 
         Gives up silently at `deadline` or after `_LINGER_OCTETS`.
         """
-        self.end_nowait()
+        self._say_end()
+        self.half_close_nowait()
         left = _LINGER_OCTETS
-        with contextlib.suppress(PeerClosed, PeerBroken, DeadlineExceeded):
-            while left > 0:
-                left -= len(await self.receive(deadline))
+        with contextlib.suppress(OSError, DeadlineExceeded):
+            while left > 0 and (count := await self._discard(deadline)):
+                left -= count
+
+    async def _discard(self, deadline: float) -> int:
+        """Read below TLS, which reads no more once it found data behind its end."""
+        self.wants = IN
+        while True:
+            await self.pause(deadline)
+            with contextlib.suppress(BlockingIOError):
+                return len(socket.socket.recv(self.sock, DIALOGUE_READ_OCTETS))
 
     def abort(self) -> None:
         """Close with RST: whatever is in flight is lost, and the peer knows at once."""
@@ -274,20 +297,12 @@ async def connect(
 
     Raises `PeerBroken` or `DeadlineExceeded`.
     """
-    try:
-        sock.connect(address)
-    except BlockingIOError:
-        with contextlib.suppress(OSError):
-            sock.getpeername()
-            return  # a backend on this host has answered before connect returned
-        channel.wants, channel.ready = OUT, False
-        while not channel.ready:  # an event of the session's other leg wakes the task too
-            await channel.pause(deadline)
+    code = sock.connect_ex(address)
+    if code == errno.EINPROGRESS:
+        await channel.own_event(OUT, deadline)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise PeerBroken(_describe(OSError(code, ""))) from None
-    except OSError as error:
-        raise PeerBroken(_describe(error)) from error
+    if code:
+        raise PeerBroken(_describe(OSError(code, "")))
 
 
 def deadline_in(seconds: float) -> float:

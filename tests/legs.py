@@ -17,7 +17,8 @@ from gatekeeper.prefix import entity
 from gatekeeper.readiness import Readiness, Waiter
 from gatekeeper.sessions import Session
 
-SMALL_BUFFER_OCTETS = 4096  # the kernel doubles it; a peer that does not read is soon full
+SMALL_BUFFER_OCTETS = 16 * 1024  # the kernel doubles it
+SMALL_SEGMENT_OCTETS = 1400  # a window smaller than a segment waits for timers of the kernel
 FAR = 10_000.0  # virtual seconds; no test waits for it
 
 
@@ -37,6 +38,7 @@ def tcp_pair(*, small: bool = False) -> tuple[socket.socket, socket.socket]:
     with socket.socket() as listener:
         if small:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_OCTETS)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT_OCTETS)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         near = socket.socket()
@@ -151,6 +153,11 @@ class Legs:
                 await channel.handshake(server, FAR)
         return channel, peer
 
+    def keep(self, channel: Channel) -> Channel:
+        """Have `channel` closed with the others."""
+        self._near.append(channel)
+        return channel
+
     def close(self) -> None:
         """Let go of all that a test left open."""
         for channel in self._near:
@@ -190,6 +197,22 @@ def listening(host: str = "127.0.0.1") -> Iterator[trio.socket.SocketType]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as sock:
         yield trio.socket.from_stdlib_socket(sock)
+
+
+@contextmanager
+def full_backlog() -> Iterator[tuple[str, int]]:
+    """The address of a listener that answers no SYN, because its backlog is full."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        waiting = [socket.socket() for _ in range(3)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(address)
+        yield address
+        for sock in waiting:
+            sock.close()
 
 
 def written(path: Path, octets: bytes) -> Path:
