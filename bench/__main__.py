@@ -10,7 +10,7 @@ from typing import Final
 from bench import endurance, report, workshop
 from bench.machine import describe
 from bench.measure import Wrong, idle_memory, interleave
-from bench.proxies import CONTENDERS, Contender, Running, backend, running
+from bench.proxies import CONTENDERS, Contender, GuardProcess, Running, backend, running
 from bench.results import Line, Results
 from bench.scenarios import IDLE, IDLE_ROUNDS_MAX, SCENARIOS, Scenario
 
@@ -28,7 +28,9 @@ def main() -> int:
     workshop.OUT.mkdir(parents=True, exist_ok=True)
     with _alone():
         workshop.build()
-        results = Results(machine=describe(), rounds=options.rounds, quick=options.quick)
+        results = Results(
+            machine=describe(options.python), rounds=options.rounds, quick=options.quick
+        )
         _run(options, results)
         (_LAST_RUN if options.whole else _LAST_PART).write_text(results.to_json())
         return _finish(results, write=options.write)
@@ -63,6 +65,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--profile", action="store_true", help="run the guard under cProfile; no figures then"
     )
+    parser.add_argument(
+        "--python", default=sys.executable, help="the interpreter of the guard, 3.11 or newer"
+    )
     options = parser.parse_args()
     options.whole = not (options.only or options.contender or options.profile)
     options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else 5)
@@ -72,7 +77,8 @@ def _options() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, results: Results) -> None:
     chosen = [one for one in CONTENDERS if not options.contender or one.name in options.contender]
-    bench = _Bench(results, chosen, options.quick, options.profile)
+    how = GuardProcess(options.python, options.profile)
+    bench = _Bench(results, chosen, options.quick, how)
     for scenario in SCENARIOS:
         if scenario.name in options.only:
             bench.cpu(scenario)
@@ -88,12 +94,12 @@ class _Bench:
     """One run: the backend lives as long as a scenario, contenders start fresh for each."""
 
     def __init__(
-        self, results: Results, contenders: Sequence[Contender], quick: bool, profile: bool
+        self, results: Results, contenders: Sequence[Contender], quick: bool, how: GuardProcess
     ) -> None:
         self._results = results
         self._contenders = contenders
         self._divisor = _QUICK_DIVISOR if quick else 1
-        self._profile = profile
+        self._how = how
         self._tls = workshop.certificates()
 
     def cpu(self, scenario: Scenario) -> None:
@@ -135,7 +141,7 @@ class _Bench:
         missing: list[str] = []
         with (
             backend() as behind,
-            running(contenders, behind, self._tls, missing, profile=self._profile) as listening,
+            running(contenders, behind, self._tls, missing, self._how) as listening,
         ):
             self._problems(missing)
             yield listening

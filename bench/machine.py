@@ -2,19 +2,23 @@
 
 import os
 import platform
-import ssl
 import subprocess
 from pathlib import Path
+from typing import Final
 
 import gatekeeper
 
+_INTERPRETER: Final = (
+    "import platform, ssl; print(platform.python_version(), ssl.OPENSSL_VERSION, sep=', ')"
+)
 
-def describe() -> dict[str, str]:
-    """The machine and the versions, by name, for the report."""
+
+def describe(python: str) -> dict[str, str]:
+    """The machine and the versions, by name; `python` is the guard's interpreter."""
     return {
         "CPU": f"{os.cpu_count()} of {_cpu_model()}",
         "kernel": platform.release(),
-        "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        "Python": _first_line([python, "-c", _INTERPRETER]),
         "gatekeeper": getattr(gatekeeper, "__version__", "unknown"),
         "nginx": _first_line(["/usr/sbin/nginx", "-v"]),
         "HAProxy": _first_line(["/usr/sbin/haproxy", "-v"]),

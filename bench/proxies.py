@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,11 +15,15 @@ from typing import Final
 from bench import configs
 from bench.configs import Backend, Front
 from bench.scenarios import Service
-from bench.workshop import BUILD, OUT, Certificates, free_ports
+from bench.workshop import BENCH, BUILD, OUT, Certificates, free_ports
 
 _READY_S: Final = 20.0  # a guard that imports slowly on a busy machine
 _STOP_S: Final = 15.0
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+
+
+# The packages of this environment and the checkout, also for another interpreter: all are pure.
+_PYTHON_PATH: Final = os.pathsep.join((sysconfig.get_path("purelib"), str(BENCH.parent)))
 
 
 class NotReady(Exception):
@@ -45,6 +50,14 @@ CONTENDERS: Final = (
     Contender("haproxy", "haproxy"),
     Contender("haproxy-tuned", "haproxy", 128 * 1024),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GuardProcess:
+    """How the guard is run: by which interpreter, and whether under cProfile."""
+
+    python: str = sys.executable
+    profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +125,14 @@ def running(
     behind: Backend,
     tls: Certificates,
     problems: list[str],
-    *,
-    profile: bool = False,
+    how: GuardProcess,
 ) -> Iterator[list[Running]]:
     """Those of `contenders` that listen, ended with the block; `problems` tells of the others."""
     with ExitStack() as stack:
         listening = []
         for contender in contenders:
             try:
-                one = stack.enter_context(_started(contender, behind, tls, profile))
+                one = stack.enter_context(_started(contender, behind, tls, how))
                 listening.append(one)
             except NotReady as error:
                 problems.append(str(error))
@@ -129,15 +141,19 @@ def running(
 
 @contextmanager
 def _started(
-    contender: Contender, behind: Backend, tls: Certificates, profile: bool
+    contender: Contender, behind: Backend, tls: Certificates, how: GuardProcess
 ) -> Iterator[Running]:
     directory = OUT / contender.name
     directory.mkdir(parents=True, exist_ok=True)
     front = Front(*free_ports(3))
-    command = _command(contender, front, behind, tls, directory, profile)
+    command = _command(contender, front, behind, tls, directory, how)
     with (directory / "output.log").open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": _PYTHON_PATH},
         )
     try:
         _wait_until_ready(contender, process, front, directory)
@@ -152,7 +168,7 @@ def _command(
     behind: Backend,
     tls: Certificates,
     directory: Path,
-    profile: bool,
+    how: GuardProcess,
 ) -> list[str]:
     """Write the configuration and say how to start with it."""
     match contender.family:
@@ -166,8 +182,8 @@ def _command(
         case _:
             text = configs.gatekeeper(front, behind, tls, directory)
             program = str(Path(sys.executable).with_name("gatekeeper"))
-            profiler = ["-m", "cProfile", "-o", str(OUT / "gatekeeper.prof")] if profile else []
-            words = [sys.executable, *profiler, program, "run", "-c"]
+            profiler = ["-m", "cProfile", "-o", str(OUT / "gatekeeper.prof")]
+            words = [how.python, *(profiler if how.profile else []), program, "run", "-c"]
     file = directory / f"{contender.family}.conf"
     file.write_text(text)
     return [*words, str(file)]
