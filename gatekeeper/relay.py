@@ -27,7 +27,7 @@ import trio
 
 from gatekeeper.channel import Channel
 from gatekeeper.errors import PeerBroken
-from gatekeeper.readiness import IN, OUT, Readiness
+from gatekeeper.readiness import GONE, IN, OUT, Readiness
 from gatekeeper.sessions import End, Phase, Session
 from gatekeeper.wire.imap_tap import ImapTap
 
@@ -235,7 +235,10 @@ class Link:
         except PeerBroken:
             self.finish(End.BROKEN)
             return
-        self._go_on()
+        if reads is self._up and reads.ended and mask & GONE:  # TLS calls a reset an end
+            self.finish(End.BROKEN)
+        else:
+            self._go_on()
 
     def _go_on(self) -> None:
         """After octets were moved: end, or listen for more."""
