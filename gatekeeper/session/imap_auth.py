@@ -92,7 +92,9 @@ class ImapAuth:
         legs = self._legs
         if begun:
             await legs.to_backend(_CANCEL)
-            await legs.answer(self._tag, LOGIN_REPLY_S)
+            _, answer = await legs.answer(self._tag, LOGIN_REPLY_S)
+            if answer.tag == b"+" or answer.status is Status.OK:
+                raise BackendUnavailable("the backend goes on with a cancelled exchange")
         if isinstance(refused, Violation):
             return await legs.violated(refused)
         return await self._refuse(refused)

@@ -115,8 +115,8 @@ class SmtpAuth:
     async def _give_up(self, refused: Violation | Verdict, *, begun: bool) -> End | None:
         """Refuse locally; the backend's half of the exchange is cancelled."""
         legs = self._legs
-        if begun:
-            await legs.ask(_CANCEL)
+        if begun and (reply := await legs.ask(_CANCEL)).code < 400:
+            raise BackendUnavailable(f"the backend answers a cancelled exchange by {reply.code}")
         if isinstance(refused, Violation):
             return await legs.violated(refused)
         if refused.action is Action.CLOSE:
