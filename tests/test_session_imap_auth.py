@@ -287,6 +287,14 @@ async def test_a_response_that_cannot_be_read_cancels_the_backends_half(
         assert [event.kind for event in rig.judge.heard(Violation)] == [kind]
 
 
+@pytest.mark.parametrize("answer", ["+", "a OK welcome"])
+@virtual_time
+async def test_a_backend_that_goes_on_with_a_cancelled_exchange_is_a_fault(answer: str) -> None:
+    async with imap() as rig:
+        talk = await greeted(rig)
+        await talk.play(BEGUN + f"C> YW5u=\nB< *\nB> {answer}\n" + GONE)
+
+
 @pytest.mark.parametrize(
     ("command", "reply"),
     [

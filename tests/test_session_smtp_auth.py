@@ -256,6 +256,14 @@ async def test_a_response_two_parsers_could_read_differently_cancels_the_backend
         assert [event.kind for event in rig.judge.heard(Violation)] == [ViolationKind.BAD_SASL]
 
 
+@pytest.mark.parametrize("answer", ["334", "235 welcome"])
+@virtual_time
+async def test_a_backend_that_goes_on_with_a_cancelled_exchange_is_a_fault(answer: str) -> None:
+    async with submission() as rig:
+        talk = await secured(rig)
+        await talk.play(BEGUN + f"C> YW5u=\nB< *\nB> {answer}\n" + GONE)
+
+
 @virtual_time
 async def test_a_response_too_long_ends_the_session() -> None:
     async with submission() as rig:
