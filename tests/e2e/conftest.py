@@ -41,7 +41,7 @@ class Mail:
 
     def settled(self, address: str, marker: bytes) -> list[bytes]:
         """The messages with `marker` in a mailbox once Postfix has delivered all it took."""
-        wait_until(self.postfix.is_idle, "Postfix has delivered all mail")
+        wait_until(self.postfix.is_idle, "Postfix has delivered all mail: see its log")
         return self.dovecot.messages(address, marker)
 
     def delivered(self, address: str, marker: bytes) -> bytes:

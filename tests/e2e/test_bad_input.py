@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -202,14 +201,14 @@ def test_a_half_closed_client_still_gets_its_answer(
         mail.delivered(BOB, marker)
 
 
-def big_mailbox(mail: Mail) -> None:
-    """Put one big message where BOB's INBOX is, past the guard."""
-    maildir = mail.dovecot.base / "mail" / BOB
-    for name in ("cur", "new", "tmp"):
-        (maildir / name).mkdir(parents=True, exist_ok=True)
-    file = maildir / "new/1000000000.big.host"
-    file.write_bytes(b"Subject: big\n\n" + (b"x" * 99 + b"\n") * (BIG // 100))
-    subprocess.run(["chown", "-R", "mail:mail", maildir], check=True)
+def deliver_big_message(mail: Mail) -> None:
+    """Put one big message into BOB's mailbox, past Postfix and the guard."""
+    with LineClient(mail.dovecot.lmtp) as client:
+        client.reply()
+        for command in (b"LHLO x", b"MAIL FROM:<>", b"RCPT TO:<" + BOB.encode() + b">", b"DATA"):
+            assert client.command(command)[:1] in {b"2", b"3"}
+        client.send(b"Subject: big\r\n\r\n" + (b"x" * 98 + b"\r\n") * (BIG // 100) + b".\r\n")
+        assert client.reply().startswith(b"250")
 
 
 def peak_rss_octets(running: Guard, seconds: float) -> int:
@@ -229,7 +228,7 @@ def peak_rss_octets(running: Guard, seconds: float) -> int:
 def test_a_client_that_never_reads_holds_no_memory(
     rough: Guard, mail: Mail, tls: ssl.SSLContext, source: str
 ) -> None:
-    big_mailbox(mail)
+    deliver_big_message(mail)
     before = rough.rss_octets()
     with ExitStack() as stack:
         for _ in range(4):
