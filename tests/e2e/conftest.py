@@ -144,22 +144,22 @@ def marker() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def unpacked(request: pytest.FixtureRequest) -> Path:
-    """Where packages unpacked for the tests are kept between runs."""
+def archives(request: pytest.FixtureRequest) -> Path:
+    """Where packages downloaded for the tests are kept between runs."""
     cache = request.config.cache
     assert cache is not None
     return cache.mkdir("debian")
 
 
 @pytest.fixture(scope="session")
-def exim_ports(public: Path, unpacked: Path) -> Iterator[dict[str, int]]:
+def exim_ports(public: Path, archives: Path) -> Iterator[dict[str, int]]:
     """Exim's ports, `plain` and `haproxy`; it keeps mail in `public`/exim/mail."""
-    with exim(public / "exim", unpacked / "exim") as ports:
+    with exim(public / "exim", archives / "exim") as ports:
         yield ports
 
 
 @pytest.fixture(scope="session")
-def imap4d_port(public: Path, unpacked: Path) -> Iterator[int]:
+def imap4d_port(public: Path, archives: Path) -> Iterator[int]:
     """imap4d's port."""
-    with imap4d(public / "imap4d", unpacked / "imap4d") as port:
+    with imap4d(public / "imap4d", archives / "imap4d") as port:
         yield port

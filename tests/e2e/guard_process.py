@@ -86,7 +86,7 @@ def configuration(
             "",
             {
                 "hostname": "guard.example.test",
-                "user": os.environ.get("E2E_USER", "nobody"),
+                "user": "nobody",
                 "state_dir": str(directory / "state"),
                 "run_dir": str(directory / "run"),
             },

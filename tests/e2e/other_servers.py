@@ -93,23 +93,24 @@ server 127.0.0.1:$port { transcript yes; };
 """)
 
 
-def unpack(package: str, directory: Path) -> dict[str, str]:
-    """Unpack a Debian package and its missing libraries there, once; skips the test offline.
+def unpack(package: str, archives: Path, directory: Path) -> dict[str, str]:
+    """Unpack a Debian package and its missing libraries into `directory`.
 
-    Returns the environment in which its programs find their libraries.
+    They are downloaded into `archives` once; the test is skipped where that fails. Returns the
+    environment in which the programs find their libraries.
     """
-    if not (directory / "unpacked").exists():
-        directory.mkdir(parents=True, exist_ok=True)
+    if not (archives / "complete").exists():
+        archives.mkdir(parents=True, exist_ok=True)
         names = [package, *_missing_libraries(package)]
         fetched = subprocess.run(
-            ["apt-get", "download", "-qq", *names], cwd=directory, capture_output=True, check=False
+            ["apt-get", "download", "-qq", *names], cwd=archives, capture_output=True, check=False
         )
         if fetched.returncode:
             pytest.skip(f"cannot download {package}: {fetched.stderr.decode(errors='replace')}")
-        for archive in directory.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", archive, directory], check=True)
-            archive.unlink()
-        (directory / "unpacked").touch()
+        (archives / "complete").touch()
+    directory.mkdir(parents=True)
+    for archive in archives.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", archive, directory], check=True)
     libraries = [*directory.glob("usr/lib/*-linux-*"), directory / "usr/lib"]
     return {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
 
@@ -123,7 +124,11 @@ def _missing_libraries(package: str) -> list[str]:
         text=True,
         check=True,
     )
-    names = {line for line in listing.stdout.splitlines() if line.startswith("lib")}
+    names = {
+        line
+        for line in listing.stdout.splitlines()
+        if line.startswith("lib") and not line.endswith("-perl")
+    }
     status = subprocess.run(
         ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"],
         capture_output=True,
@@ -137,15 +142,16 @@ def _missing_libraries(package: str) -> list[str]:
 
 
 @contextmanager
-def exim(base: Path, files: Path) -> Iterator[dict[str, int]]:
-    """Run the Exim unpacked in `files` below `base`; yields its ports, `plain` and `haproxy`."""
-    environment = unpack("exim4-daemon-heavy", files)
+def exim(base: Path, archives: Path) -> Iterator[dict[str, int]]:
+    """Run Exim below `base`; yields its ports, `plain` and `haproxy`."""
+    files = base / "files"
+    environment = unpack("exim4-daemon-heavy", archives, files)
     ports = dict(zip(("plain", "haproxy"), free_ports(2), strict=True))
     program = files / "usr/sbin/exim4"
     program.chmod(0o755)  # a set-user-ID program finds no library in LD_LIBRARY_PATH
     for name in ("spool", "mail"):
         (base / name).mkdir(parents=True)
-    subprocess.run(["chown", "-R", "nobody:nogroup", base], check=True)
+    subprocess.run(["chown", "nobody:nogroup", base, base / "spool", base / "mail"], check=True)
     # Exim reads a configuration only where root owns it and nobody else may write it.
     configuration = base / "exim.conf"
     configuration.write_text(
@@ -174,9 +180,10 @@ def exim(base: Path, files: Path) -> Iterator[dict[str, int]]:
 
 
 @contextmanager
-def imap4d(base: Path, files: Path) -> Iterator[int]:
-    """Run the imap4d unpacked in `files` below `base`; yields its port."""
-    environment = unpack("mailutils-imap4d", files)
+def imap4d(base: Path, archives: Path) -> Iterator[int]:
+    """Run imap4d below `base`; yields its port."""
+    files = base / "files"
+    environment = unpack("mailutils-imap4d", archives, files)
     (port,) = free_ports(1)
     (base / "home").mkdir(parents=True)
     (base / "passwd").mkdir()
