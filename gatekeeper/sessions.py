@@ -205,7 +205,8 @@ class SessionTable:
     async def wait_empty(self) -> None:
         """Return when no session is left."""
         while self._sessions:
-            self._emptied = trio.Event()
+            if self._emptied.is_set():
+                self._emptied = trio.Event()
             await self._emptied.wait()
 
     def list(self) -> list[SessionView]:

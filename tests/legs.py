@@ -1,12 +1,14 @@
 """What the tests of the shell stand on: socket pairs on loopback, and the epoll running."""
 
+import functools
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec
 
 import trio
 from rig_ends import HOSTNAME, PATIENCE_S, authority
@@ -16,6 +18,8 @@ from gatekeeper.events import Client, MailProtocol
 from gatekeeper.prefix import entity
 from gatekeeper.readiness import Readiness, Waiter
 from gatekeeper.sessions import Session
+
+P = ParamSpec("P")
 
 SMALL_BUFFER_OCTETS = 16 * 1024  # the kernel doubles it
 SMALL_SEGMENT_OCTETS = 1400  # a window smaller than a segment waits for timers of the kernel
@@ -213,6 +217,20 @@ def full_backlog() -> Iterator[tuple[str, int]]:
         yield address
         for sock in waiting:
             sock.close()
+
+
+def inside_trio(test: Callable[P, None]) -> Callable[P, None]:
+    """Run a test that waits for nothing but needs Trio's clock."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def main() -> None:
+            await trio.lowlevel.checkpoint()
+            test(*args, **kwargs)
+
+        trio.run(main)
+
+    return run
 
 
 def written(path: Path, octets: bytes) -> Path:
