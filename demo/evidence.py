@@ -1,16 +1,20 @@
 """What the demo's tour takes for a proof: what nft printed, how a connection ended."""
 
 import contextlib
+import errno
 import imaplib
 import re
+import select
 import socket
 import ssl
 import time
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from demo.clients import TIMEOUT_S, Somebody
 
 UNANSWERED_S: Final = 1.5  # the first SYN and its repetition after a second
+KNOCKS: Final = 20  # connections the banned attacker tries while the person works
 CUT_S: Final = 2.0  # a session that is still open then was not ended
 
 
@@ -90,6 +94,28 @@ def is_refused(somebody: Somebody, port: int) -> bool:
         return True
     except TimeoutError:
         return False
+
+
+@contextlib.contextmanager
+def knocking(somebody: Somebody, port: int, at_kernel: bool) -> Iterator[Callable[[], bool]]:
+    """Try to connect, many times at once, for as long as the block lasts.
+
+    Yields what tells whether there never was an answer; where not the kernel but the guard refuses,
+    the tries are made when that is asked. Raises `StepFailed` for an answer at once.
+    """
+    if not at_kernel:
+        yield lambda: all(is_refused(somebody, port) for _ in range(KNOCKS))
+        return
+    with contextlib.ExitStack() as open_sockets:
+        knocks = []
+        for _ in range(KNOCKS):
+            sock = open_sockets.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.bind((somebody.origin.address, 0))
+            status = sock.connect_ex((somebody.origin.server, port))
+            verify(status == errno.EINPROGRESS, "a connection was answered")
+            knocks.append(sock)
+        yield lambda: not any(select.select([], knocks, [], 0))
 
 
 def milliseconds(seconds: float) -> str:

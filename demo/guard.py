@@ -125,6 +125,9 @@ class Plan:
             table("[enforce]", nft=self.nft),
             table("[store]", url=f"sqlite://{self.directory / 'state' / 'gatekeeper.db'}"),
             table("[policy]", **_POLICY),
+            table(
+                "[limits]", drain="2s"
+            ),  # Ctrl-C is to end it, not to wait for a reader's session
         ]
 
     def _listener(self, listener: Listener, port: int, name: str = "", **more: object) -> str:
