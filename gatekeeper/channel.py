@@ -141,18 +141,21 @@ class Channel:
         """As `receive`, gathering whole TLS records up to about `limit_octets`: one system call
         and one pass of the content filter for many records."""
         octets = await self.receive(deadline)
-        if len(octets) < DIALOGUE_READ_OCTETS:
+        if not self.more:
             return octets
-        chunks = [octets]
+        view = _bulk_view(limit_octets)
+        view[: len(octets)] = octets
         gathered = len(octets)
-        while len(octets) == DIALOGUE_READ_OCTETS and gathered < limit_octets:
-            more = self.receive_nowait(DIALOGUE_READ_OCTETS)
-            if not more:  # None, or an end, which the next receive sees again: no event tells it
-                self.more = more is not None
+        while gathered <= limit_octets - DIALOGUE_READ_OCTETS:
+            got = self.receive_into_nowait(view[gathered : gathered + DIALOGUE_READ_OCTETS])
+            if not got:  # nothing now; or an end, which the next receive sees: no event tells it
+                self.more = got is not None
                 break
-            chunks.append(octets := more)
-            gathered += len(octets)
-        return b"".join(chunks)
+            gathered += got
+            if got < DIALOGUE_READ_OCTETS:
+                self.more = False
+                break
+        return bytes(view[:gathered])
 
     async def send(self, octets: bytes, deadline: float) -> None:
         """All of `octets`. Raises `PeerBroken` or `DeadlineExceeded`; then some may be sent."""
@@ -290,6 +293,16 @@ class Channel:
             self.sock.close()
 
 
+_bulk = bytearray()
+
+
+def _bulk_view(limit_octets: int) -> memoryview:
+    """A buffer that all channels share: it is filled and copied from without a wait between."""
+    if len(_bulk) < limit_octets:
+        _bulk.extend(bytes(limit_octets - len(_bulk)))
+    return memoryview(_bulk)
+
+
 async def connect(
     sock: socket.socket, address: tuple[str, int], channel: Channel, deadline: float
 ) -> None:
@@ -299,6 +312,9 @@ async def connect(
     """
     code = sock.connect_ex(address)
     if code == errno.EINPROGRESS:
+        with contextlib.suppress(OSError):
+            sock.getpeername()
+            return  # a backend on this host has answered before connect returned
         await channel.own_event(OUT, deadline)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:

@@ -36,7 +36,7 @@ from gatekeeper.wire.smtp_content import ChunkContent, DataContent
 from gatekeeper.wire.smtp_replies import Reply, format_reply, rcpt_result
 
 ALPN: Final = b"smtp"  # de facto; not in IANA's registry
-CONTENT_OCTETS: Final = 128 * 1024  # gathered per pass of the filter
+CONTENT_OCTETS: Final = 256 * 1024  # gathered per pass of the filter
 CONTENT_WRITE_S: Final = 180.0  # a backend that takes no content for this long is gone
 
 _READY: Final = format_reply(220, "2.0.0", "Ready to start TLS")

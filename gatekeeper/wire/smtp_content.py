@@ -10,8 +10,9 @@ one dot more in the middle of a broken line. A doubled dot never stands alone, s
 left in which the content ends early. Beside a NUL, which no mail holds, the message is refused.
 
 Speed. All but a few chunks have no dot alone, and those go on uncopied. CR and NUL are folded into
-LF and one search for three octets then finds all nine forms; a chunk without any dot, as of base64,
-costs one memchr. The dots doubled in one message are bounded, so the loop in Python is, too.
+LF and one search for three octets then finds all nine forms; a chunk with few dots or none, as of
+base64, costs one pass of memchr. The dots doubled in one message are bounded, so the loop in Python
+is, too.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from gatekeeper.settings import BareNewlines
 # Mail that writes its lines with bare LF may hold some lines of one dot; a stream of them is an
 # attack on the loop below.
 MAX_NEUTRALISED: Final = 1000
+
+# Below one dot in this many octets looking at each is quicker than folding all octets; measured.
+OCTETS_PER_FEW_DOTS: Final = 192
 
 END_OF_DATA: Final = b"\r\n.\r\n"
 DOT: Final = 0x2E
@@ -91,7 +95,7 @@ class DataContent:
             return False
         if octets[-1] == DOT and octets[-2] in LINE_BREAKERS:
             return False
-        return octets.translate(_FOLD).find(_LONE_DOT) < 0
+        return not _any_lone_dot(octets)
 
     def _scan(self, window: bytes) -> ContentStep:
         """Walk the lone dots of `window`, whose first two octets have been forwarded before."""
@@ -127,6 +131,20 @@ class DataContent:
         if self._mode is BareNewlines.REJECT:
             return BARE_NEWLINE
         return TOO_MANY if self._neutralised == MAX_NEUTRALISED else None
+
+
+def _any_lone_dot(octets: bytes) -> bool:
+    """Whether a dot stands alone within `octets`: looked at dot by dot, and where dots turn out to
+    be many, by folding what is left."""
+    dot = octets.find(b".", 1)
+    last = len(octets) - 1
+    for _ in range(len(octets) // OCTETS_PER_FEW_DOTS):
+        if not 0 < dot < last:
+            return False
+        if octets[dot + 1] in LINE_BREAKERS and octets[dot - 1] in LINE_BREAKERS:
+            return True
+        dot = octets.find(b".", dot + 1)
+    return dot > 0 and octets[dot - 1 :].translate(_FOLD).find(_LONE_DOT) >= 0
 
 
 def _end_of_certain(window: bytes) -> int:
