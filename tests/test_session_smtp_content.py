@@ -3,13 +3,13 @@
 import pytest
 import trio
 from rig import Talk, guard, virtual_time
-from smtp_scripts import GONE, GREETING, greeted, in_data, violations
+from smtp_scripts import DATA, EHLO, GONE, GREETING, TRANSACTION, greeted, in_data, violations
 
 from gatekeeper.events import (
     ViolationKind,
 )
 from gatekeeper.sessions import End
-from gatekeeper.settings import BareNewlines, LimitSettings
+from gatekeeper.settings import BareNewlines, LimitSettings, TlsMode
 
 # -- content -------------------------------------------------------------------------------------
 
@@ -48,12 +48,15 @@ async def test_what_follows_content_in_the_same_segment_is_a_command() -> None:
         """)
 
 
+@pytest.mark.parametrize("tls", [TlsMode.NONE, TlsMode.IMPLICIT])
 @virtual_time
-async def test_much_content_passes_whole() -> None:
-    content = b"x" * 70 + b"\r\n"
-    content = content * 20_000 + b".\r\n"
-    async with guard() as rig:
-        talk = await in_data(rig)
+async def test_much_content_passes_whole(tls: TlsMode) -> None:
+    content = (b"x" * 70 + b"\r\n") * 20_000 + b".\r\n"
+    async with guard(tls=tls) as rig:
+        talk = await rig.connect()
+        if tls is TlsMode.IMPLICIT:
+            await talk.client.start_tls_client()
+        await talk.play(GREETING + EHLO + TRANSACTION + DATA)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(talk.client.send, content)
             await talk.backend.hear(content)
