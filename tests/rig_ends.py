@@ -1,6 +1,8 @@
 """The two ends of `rig`: the certificates of a run of tests, and a peer that a test plays."""
 
+import atexit
 import functools
+import shutil
 import socket
 import ssl
 import tempfile
@@ -60,7 +62,9 @@ class Authority:
 @functools.cache
 def authority() -> Authority:
     """The authority of this run of tests."""
-    made = Authority(Path(tempfile.mkdtemp(prefix="gatekeeper-rig-")), trustme.CA())
+    directory = Path(tempfile.mkdtemp(prefix="gatekeeper-rig-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    made = Authority(directory, trustme.CA())
     made.issuer.cert_pem.write_to_path(str(made.file))
     return made
 
