@@ -46,8 +46,8 @@ def sequence(text: bytes, count: int) -> list[int]:
     """The numbers of a sequence set that lie in 1..count; `*` is `count`. Raises `BadSyntax`."""
     found: set[int] = set()
     for part in text.split(b","):
-        first, _, last = part.partition(b":")
-        ends = sorted(_number(end, count) for end in (first, last or first))
+        first, colon, last = part.partition(b":")
+        ends = sorted(_number(end, count) for end in (first, last if colon else first))
         found.update(range(max(1, ends[0]), min(count, ends[1]) + 1))
     return sorted(found)
 
