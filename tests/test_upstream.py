@@ -149,7 +149,7 @@ async def test_an_address_that_does_not_answer_costs_its_time_once() -> None:
 @virtual_time
 async def test_a_name_without_address_is_unavailable(name: str) -> None:
     class Resolver(trio.abc.HostnameResolver):
-        async def getaddrinfo(self, *_: object) -> NoReturn:  # type: ignore[override]  # a fake
+        async def getaddrinfo(self, *_: object) -> NoReturn:
             await trio.lowlevel.checkpoint()
             if len(name) > 63:
                 name.encode("idna")
