@@ -2,12 +2,16 @@
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from demo.namespaces import ATTACKER, in_user_namespace
 from demo.scene import ACCOUNT, Scene
+
+_TOOLS: Final = ("openssl", "curl", "swaks")
 
 
 def lines(scene: Scene, beside_guard: int | None) -> Iterator[tuple[str, str]]:
@@ -16,7 +20,9 @@ def lines(scene: Scene, beside_guard: int | None) -> Iterator[tuple[str, str]]:
     `beside_guard` is a process in the guard's namespace, this process being in the world's; None
     where there are no namespaces.
     """
-    yield from _mail(scene, _enter(beside_guard and os.getpid()))
+    for what, command in _mail(scene, _enter(beside_guard and os.getpid())):
+        missing = [tool for tool in _TOOLS if f"{tool} " in command and not shutil.which(tool)]
+        yield what + "".join(f" ({tool} is not installed here)" for tool in missing), command
     if beside_guard:
         beside = _enter(beside_guard)
         yield "the bans in the kernel", f"{beside}nft list set inet gatekeeper ban4_auth"
