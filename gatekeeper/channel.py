@@ -128,7 +128,8 @@ class Channel:
         """At least one octet. Raises `PeerClosed`, `PeerBroken` or `DeadlineExceeded`."""
         self.wants = IN
         if not self.more:
-            await self.pause(deadline)
+            self.readiness.arm(self.fd, IN)
+            await self._waiter.wait(deadline)
         while True:
             octets = self.receive_nowait(limit_octets)
             if octets:

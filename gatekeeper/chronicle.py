@@ -38,6 +38,15 @@ class Chronicle:
             rport=client.port,
         )
 
+    def fault(self, session: Session, error: Exception) -> None:
+        """A fault of this program ended a session. Where, but not what it worked on: the text of
+        an exception may hold a client's octets."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
+        self._log.error("session-fault", id=session.id, error=type(error).__name__, at=place)
+
     def verdict(self, client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool) -> None:
         """A verdict other than to pass; in observe mode what it would have been."""
         attempt = event.attempt if isinstance(event, AuthOutcome) else event

@@ -19,6 +19,7 @@ our bug and not the peer's doing.
 import contextlib
 import select
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import outcome
@@ -46,10 +47,10 @@ class Readiness:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
-        self._waiters: set[Waiter] = set()
+        self._waiters: set[Waiter] = set()  # of all dialogues, parked or not
         self._sweeps: list[Callable[[float], None]] = []
         self._resumed = False
-        self.now = 0.0  # Trio's clock, as of the current batch of events
+        self.now = 0.0  # Trio's clock, as of the last batch of events or sweep
 
     def add(self, fd: int, callback: Callback) -> None:
         """Know `fd`, silent until armed or watched; `callback` gets its event masks."""
@@ -86,6 +87,7 @@ class Readiness:
 
     async def run(self) -> None:
         """Hand out events until cancelled."""
+        self.now = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sweep_forever)
             while True:
@@ -110,7 +112,7 @@ class Readiness:
             await trio.sleep(SWEEP_S)
             self.now = now = trio.current_time()
             for waiter in [waiter for waiter in self._waiters if waiter.deadline <= now]:
-                waiter.expire()
+                waiter.expire()  # does nothing for one whose task is awake
             for sweep in self._sweeps:
                 sweep(now)
 
@@ -121,9 +123,15 @@ class Waiter:
     __slots__ = ("_readiness", "_task", "deadline")
 
     def __init__(self, readiness: Readiness) -> None:
+        """Known to the sweep until `close`."""
         self._readiness = readiness
         self._task: trio.lowlevel.Task | None = None
-        self.deadline = 0.0
+        self.deadline = inf
+        readiness._waiters.add(self)  # the two classes are one mechanism
+
+    def close(self) -> None:
+        """The dialogue is over: no more deadlines. Safe to call twice."""
+        self._readiness._waiters.discard(self)
 
     async def wait(self, deadline: float) -> None:
         """Sleep until a descriptor armed before has an event, or Trio time `deadline`.
@@ -133,12 +141,7 @@ class Waiter:
         """
         self._task = trio.lowlevel.current_task()
         self.deadline = deadline
-        waiters = self._readiness._waiters  # the two classes are one mechanism
-        waiters.add(self)
-        try:
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        finally:
-            waiters.discard(self)
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def wake(self, _mask: int) -> None:
         """The callback for descriptors this waiter waits on."""

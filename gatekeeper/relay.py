@@ -50,15 +50,21 @@ class Relay:
         "_next_sweep",
         "_on_end",
         "_spares",
+        "on_fault",
         "readiness",
         "stalled",
         "view",
     )
 
     def __init__(
-        self, readiness: Readiness, idle_s: float, on_end: Callable[[Session], None]
+        self,
+        readiness: Readiness,
+        idle_s: float,
+        on_end: Callable[[Session], None],
+        on_fault: Callable[[Session, Exception], None],
     ) -> None:
-        """`idle_s` ends a link on which nothing moved; `on_end` gets each session once."""
+        """`idle_s` ends a link on which nothing moved; `on_end` gets each session once; `on_fault`
+        hears of an exception that only a fault of this program explains."""
         self.readiness = readiness
         self.view = memoryview(bytearray(BUFFER_OCTETS))
         self.stalled = 0  # directions that keep octets
@@ -67,6 +73,7 @@ class Relay:
         self._idle_s = idle_s
         self._next_sweep = 0.0
         self._on_end = on_end
+        self.on_fault = on_fault
         readiness.each_sweep(self._sweep)
 
     def __len__(self) -> int:
@@ -227,6 +234,13 @@ class Link:
         if self._over:
             return
         self._moved_at = self._relay.readiness.now
+        try:
+            self._serve(reads, writes, mask)
+        except Exception as error:  # a fault of ours costs this client its session, and no other
+            self._relay.on_fault(self.session, error)
+            self.abort()
+
+    def _serve(self, reads: Direction, writes: Direction, mask: int) -> None:
         try:
             if writes.kept is not None and mask & ~IN:
                 self._flush(writes)

@@ -40,6 +40,7 @@ class End(Enum):
     BANNED = "banned"
     KICKED = "kicked"
     SHUTDOWN = "shutdown"
+    FAULT = "fault"  # of this program; the log says where
 
 
 class Relayed(Protocol):
@@ -148,14 +149,20 @@ class Session:
 class SessionTable:
     """All sessions, found by entity. Bounded by the server, which counts before it accepts."""
 
-    __slots__ = ("_by_entity", "_emptied", "_handshaking", "_on_end", "_sessions")
+    __slots__ = ("_by_entity", "_emptied", "_handshaking", "_on_end", "_on_fault", "_sessions")
 
-    def __init__(self, on_end: Callable[[Session], None]) -> None:
-        """`on_end` is called once for each session when it leaves the table."""
+    def __init__(
+        self,
+        on_end: Callable[[Session], None],
+        on_fault: Callable[[Session, Exception], None],
+    ) -> None:
+        """`on_end` is called once for each session when it leaves the table; `on_fault` for an
+        exception that only a fault of this program explains."""
         self._sessions: dict[str, Session] = {}
         self._by_entity: dict[Prefix, set[Session]] = {}
         self._handshaking: dict[Session, None] = {}  # in order of arrival
         self._on_end = on_end
+        self._on_fault = on_fault
         self._emptied = trio.Event()
 
     def __len__(self) -> int:
@@ -208,6 +215,11 @@ class SessionTable:
             if self._emptied.is_set():
                 self._emptied = trio.Event()
             await self._emptied.wait()
+
+    def fault(self, session: Session, error: Exception) -> None:
+        """A fault of ours ends this session and no other."""
+        session.end = End.FAULT
+        self._on_fault(session, error)
 
     def list(self) -> list[SessionView]:
         """All sessions as `who` shows them, oldest first."""

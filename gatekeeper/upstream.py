@@ -5,6 +5,7 @@ spoken by `session`.
 """
 
 import contextlib
+import encodings.idna  # noqa: F401  # ssl loads it late, when its file may no longer be readable
 import socket
 import ssl
 from typing import Final

@@ -29,7 +29,7 @@ from itertools import groupby
 from typing import Any, ParamSpec
 
 import trio
-from rig_ends import HOSTNAME, PATIENCE_S, QUIET_S, Peer, authority, certificates
+from rig_ends import HOSTNAME, PATIENCE_S, QUIET_S, Peer, authority, certificates, raise_fault
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gatekeeper.abc import Judge
@@ -234,7 +234,7 @@ async def guard(  # the knobs of one listener
     limits = limits or LimitSettings()
     fake = FakeJudge()
     ended: list[Session] = []
-    table = SessionTable(ended.append)
+    table = SessionTable(ended.append, raise_fault)
     readiness = Readiness()
     with _listening() as listener, _backends(backend_addresses) as backends:
         backend = BackendSettings(
@@ -270,7 +270,7 @@ async def guard(  # the knobs of one listener
             Backend(backend),
             certificates(alpn),
             readiness,
-            Relay(readiness, limits.relay_idle_s, table.remove),
+            Relay(readiness, limits.relay_idle_s, table.remove, table.fault),
         )
         async with trio.open_nursery() as background:
             background.start_soon(readiness.run)

@@ -13,6 +13,7 @@ from typing import Final
 import trio
 import trustme
 
+from gatekeeper.sessions import Session
 from gatekeeper.settings import CertificatePair, SniSettings, TlsSettings
 from gatekeeper.tls import Certificates
 
@@ -21,6 +22,11 @@ SILENCE_S: Final = 0.1  # virtual, so it passes only when nobody has anything to
 PATIENCE_S: Final = 2000.0  # virtual; longer than every limit of the guard
 HOSTNAME: Final = "guard.example"
 SNI_NAME: Final = "other.example"
+
+
+def raise_fault(_session: Session, error: Exception) -> None:
+    """What tests make of a fault the guard would contain: they fail."""
+    raise error
 
 
 @dataclass(frozen=True)

@@ -63,18 +63,22 @@ class Dialogue:
     async def open_backend(self) -> None:
         """Connect the backend's leg, closing an earlier one. Raises `BackendUnavailable`."""
         self.close_backend()
-        tls = self.client.tls
-        facts = None
-        if tls is not None:
-            cipher = tls.cipher()
-            facts = TlsFacts(tls.version() or "", cipher[0] if cipher else "")
-        self._backend = await self.service.backend.open(
-            self.session.client,
+        session, backend = self.session, self.service.backend
+        tells = backend.announces_tls(session.client)
+        self._backend = await backend.open(
+            session.client,
             self.service.readiness,
             self.waiter,
-            tls=facts,
-            server_name=self.session.server_name,
+            tls=self._tls_facts() if tells else None,
+            server_name=session.server_name,
         )
+
+    def _tls_facts(self) -> TlsFacts | None:
+        tls = self.client.tls
+        if tls is None:
+            return None
+        cipher = tls.cipher()
+        return TlsFacts(self.session.tls_version, cipher[0] if cipher else "")
 
     def close_backend(self) -> None:
         """Let the backend's leg go, if it is open."""

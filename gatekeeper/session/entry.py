@@ -31,25 +31,42 @@ _WITH_LAST_WORDS: Final = frozenset({End.VIOLATION, End.REFUSED, End.UNAVAILABLE
 async def hold(service: Service, table: SessionTable, sock: socket.socket, peer: Address) -> None:
     """Hold an accepted connection until it ends or the relay has it.
 
-    Owns `sock`. Never raises but on cancellation, which closes both legs at once.
+    Owns `sock`. Never raises but on cancellation, which closes both legs at once: an unexpected
+    exception ends this one session and is reported to the table.
     """
     waiter = Waiter(service.readiness)
-    channel = Channel(sock, service.readiness, waiter)
     try:
-        client = await _identify(service, channel, peer)
+        channel = Channel(sock, service.readiness, waiter)
+        client = await _client(service, channel, peer)
+        if client is not None and _admits(service, table, client):
+            await _hold_session(service, table, client, channel, waiter)
+        else:
+            channel.abort()
+    finally:
+        waiter.close()
+
+
+async def _client(service: Service, channel: Channel, peer: Address) -> Client | None:
+    """Who the client is; None where that cannot be told."""
+    try:
+        return await _identify(service, channel, peer)
     except (ChannelError, OSError):
-        client = None
+        return None
     except BaseException:
         channel.abort()
         raise
-    if client is None or not _admits(service, table, client):
-        channel.abort()
-        return
+
+
+async def _hold_session(
+    service: Service, table: SessionTable, client: Client, channel: Channel, waiter: Waiter
+) -> None:
     session = Session(client)
     table.add(session)
     dialogue = _dialogue(service, session, channel, waiter)
     try:
         await _converse(table, dialogue)
+    except Exception as error:  # a fault of ours costs this client its session, and no other
+        table.fault(session, error)
     finally:
         if session.link is None:
             _let_go(session, dialogue)
@@ -122,7 +139,7 @@ def _let_go(session: Session, dialogue: Dialogue) -> None:
     """Close both legs: in order after a conversation, at once when ended by a ban."""
     session.end = session.end or End.SHUTDOWN
     dialogue.close_backend()
-    if session.end in {End.BANNED, End.KICKED}:
+    if session.end in {End.BANNED, End.KICKED, End.FAULT}:
         dialogue.client.abort()
         return
     if session.end is End.SHUTDOWN and session.phase is Phase.DIALOGUE:

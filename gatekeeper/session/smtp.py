@@ -228,6 +228,10 @@ class SmtpDialogue(SmtpLegs):
             if step.neutralised and not neutralised:
                 neutralised = True
                 await self.judge(_NEUTRALISED)
+            if step.done and (early := self._early_reply()) is not None:
+                self.backend.abort()
+                await self.to_client(early.raw)
+                return End.BACKEND
             if step.forward:
                 await self.to_backend(step.forward, CONTENT_WRITE_S)
             if step.done:
@@ -237,6 +241,18 @@ class SmtpDialogue(SmtpLegs):
         reply = await self.reply(self.limits.backend_reply_s)
         await self.to_client(reply.raw)
         return End.BACKEND if reply.code == 421 else None
+
+    def _early_reply(self) -> Reply | None:
+        """A refusal that came before the content was complete. An acceptance then would make the
+        guard acknowledge what the backend does not have: raises `BackendUnavailable`."""
+        octets = self.overheard()
+        if octets is None:
+            return None
+        self.replies.feed(octets)
+        reply = self.replies.next_reply()
+        if not isinstance(reply, Reply) or reply.positive or reply.intermediate:
+            raise BackendUnavailable("the backend answered before the content was complete")
+        return reply
 
     async def _more_content(self) -> bytes:
         deadline = deadline_in(self.limits.content_idle_s)
