@@ -32,7 +32,8 @@ class Table(SessionTable):
 
     def __init__(self) -> None:
         self.ended: list[Session] = []
-        super().__init__(self.ended.append)
+        self.faults: list[Exception] = []
+        super().__init__(self.ended.append, lambda _session, error: self.faults.append(error))
 
     def enter(
         self, address: str, account: str = "", protocol: MailProtocol = MailProtocol.IMAP
@@ -114,6 +115,16 @@ def test_the_first_reason_of_an_end_stays() -> None:
     session.stop(End.BANNED)
     session.stop(End.SHUTDOWN)
     assert session.end is End.BANNED
+
+
+@inside_trio
+def test_a_fault_is_reported_and_is_the_end() -> None:
+    table = Table()
+    session = table.enter("192.0.2.1")
+    error = ZeroDivisionError()
+    table.fault(session, error)
+    assert table.faults == [error]
+    assert session.end is End.FAULT
 
 
 # -- kick ----------------------------------------------------------------------------------------
