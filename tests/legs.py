@@ -134,10 +134,8 @@ class Legs:
         *,
         small: bool = False,
         as_client: bool = False,
-        ends_silently: bool = False,
     ) -> tuple[Channel, Far]:
-        """A channel that is a TLS server, or `as_client`; `ends_silently` lets the far end do
-        without close_notify."""
+        """A channel that is a TLS server, or `as_client`."""
         server, client = contexts(version)
         channel, peer = self.plain(small=small)
         plain = peer.stream
@@ -147,7 +145,6 @@ class Legs:
             server if as_client else client,
             server_hostname=None if as_client else HOSTNAME,
             server_side=as_client,
-            https_compatible=ends_silently,
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.stream.do_handshake)
