@@ -123,7 +123,12 @@ class Control:
 
     async def _do_status(self, arguments: "_Arguments") -> Pieces:
         arguments.done()
-        return _whole({"status": dict(self._status())})
+        report = dict(self._status())
+        try:
+            report["dropped_packets"] = sum((await self._enforcer.dropped()).values())
+        except EnforcerError as error:
+            report["dropped_packets"] = f"unknown: {error}"
+        return _whole({"status": report})
 
     async def _do_who(self, arguments: "_Arguments") -> Pieces:
         arguments.done()

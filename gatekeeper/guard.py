@@ -81,9 +81,11 @@ class Guard:
         if not self._enforced:
             self._on_verdict(client, event, verdict, False)
             return PASS
-        if verdict.ban and self._ledger.ban(entity, facts.scope, verdict.reason) is None:
-            # A host that is never banned, such as a webmail beside the guard, is slowed instead.
-            verdict = Verdict(verdict.action, verdict.reason, self._policy.tarpit_max_s)
+        if verdict.ban:
+            if self._ledger.ban(entity, facts.scope, verdict.reason) is not None:
+                self._start_anew(entity, facts)
+            else:  # a host that is never banned, such as a webmail beside the guard, is slowed
+                verdict = Verdict(verdict.action, verdict.reason, self._policy.tarpit_max_s)
         self._on_verdict(client, event, verdict, True)
         return verdict
 
@@ -122,6 +124,20 @@ class Guard:
 
     def _scores(self, scope: Scope) -> ScoreTable[Prefix]:
         return self._mx_scores if scope is Scope.MX else self._auth_scores
+
+    def _start_anew(self, entity: Prefix, facts: Facts) -> None:
+        """What led to a ban is paid for by it, and counts half when it has run out: a person's next
+        mistype is not a ban again. Who guesses on is banned sooner, and longer, by escalation."""
+        scores = self._scores(facts.scope)
+        scores.discard(entity)
+        scores.add(entity, facts.ban_score / 2, self._clock())
+
+    def _start_anew(self, entity: Prefix, facts: Facts) -> None:
+        """What led to a ban is paid for by it, and counts half when it has run out: a person's next
+        mistype is not a ban again. Who guesses on is banned sooner, and longer, by escalation."""
+        scores = self._scores(facts.scope)
+        scores.discard(entity)
+        scores.add(entity, facts.ban_score / 2, self._clock())
 
     def _forget_lifted(self, change: BanChange) -> None:
         """Whoever is unbanned starts anew; else his next mistype would ban him again."""

@@ -68,7 +68,7 @@ class Enforcer:
         raise NotImplementedError
 
     async def dropped(self) -> dict[str, int]:
-        raise NotImplementedError
+        return {"dropped4_auth": 3, "dropped6_auth": 4}
 
     async def aclose(self) -> None:
         raise NotImplementedError
@@ -275,9 +275,10 @@ def test_kick_tells_how_many(config: Path, guard: Guard) -> None:
 
 def test_status_is_shown(config: Path, guard: Guard) -> None:
     assert run(config, "status").output.splitlines() == [
-        "version   1",
-        "uptime    9m58s",
-        r"note      a\x1b[m",
+        "version          1",
+        "uptime           9m58s",
+        r"note             a\x1b[m",
+        "dropped_packets  7",
     ]
     assert json.loads(run(config, "status", "-o", "json").output)["uptime_s"] == 598.3
 

@@ -83,7 +83,7 @@ class FakeEnforcer:
         raise NotImplementedError
 
     async def dropped(self) -> dict[str, int]:
-        raise NotImplementedError
+        return {"dropped4_auth": 3, "dropped6_auth": 4}
 
     async def aclose(self) -> None:
         raise NotImplementedError
@@ -149,7 +149,7 @@ async def served(directory: Path) -> AsyncIterator[Guard]:
 
 async def test_status_is_what_the_guard_says(tmp_path: Path) -> None:
     async with served(tmp_path) as guard:
-        status = {"pid": 7, "where": str(tmp_path)}
+        status = {"pid": 7, "where": str(tmp_path), "dropped_packets": 7}
         assert await guard.ask("status") == {"ok": True, "status": status}
 
 

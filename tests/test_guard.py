@@ -343,3 +343,18 @@ def test_judging_does_not_yield_to_the_scheduler(bench: Bench) -> None:
     with pytest.raises(StopIteration) as stopped:
         judging.send(None)  # the first step is the last
     assert stopped.value.value == PASS
+
+
+async def test_after_a_ban_ran_out_one_mistype_is_not_the_next_ban(bench: Bench) -> None:
+    person = client()
+    for number in range(8):
+        await bench.outcome(person, f"guess {number}")
+    first = bench.ledger.find(person.entity, person.scope)
+    assert first is not None
+    bench.now = first.until + 1
+    assert not (await bench.outcome(person, "mistyped")).ban
+    verdicts = [await bench.outcome(person, f"more {number}") for number in range(3)]
+    assert [verdict.ban for verdict in verdicts] == [False, False, True]
+    second = bench.ledger.find(person.entity, person.scope)
+    assert second is not None
+    assert second.level == 2

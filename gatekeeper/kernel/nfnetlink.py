@@ -178,12 +178,21 @@ def _open() -> socket.socket:
     try:
         link.bind((0, 0))
         link.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
-        link.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_OCTETS)
+        _widen(link)
         link.settimeout(_REPLY_TIMEOUT_S)
     except OSError as error:
         link.close()
         raise KernelRefused(error.errno or errno.EIO) from error
     return link
+
+
+def _widen(link: socket.socket) -> None:
+    """Room for a whole batch. Past the system's limit that takes CAP_NET_ADMIN on the host: in a
+    container of its own user namespace the limit has to do, and does for a packet's 1000 bans."""
+    try:
+        link.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_OCTETS)
+    except PermissionError:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_OCTETS)
 
 
 def _raise_for(number: int) -> None:
