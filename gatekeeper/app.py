@@ -192,6 +192,7 @@ class App:
         self._health: dict[str, str] = {"store": "ok", "enforcer": "ok"}
         self._enforcer: Enforcer = MemoryEnforcer(time.time)
         self._server: Server | None = None
+        self._allowed = trio.Event()  # the kernel is to hear of a new allow list
 
     # -- life -------------------------------------------------------------------------------
 
@@ -212,7 +213,7 @@ class App:
 
     async def _serve(self, outer: trio.Nursery, signals: AsyncIterator[int]) -> None:
         store = await self._open_store()
-        self._enforcer = await self._open_enforcer()
+        self._enforcer = self._open_enforcer()
         store_follows = store_feed(
             self._ledger, store, clock=time.time, on_health=self._health_of("store")
         )
@@ -292,6 +293,8 @@ class App:
             return
         self._settings, self._services = settings, services
         self._guard.reconfigure(settings)
+        self._ledger.spare(never_banned(settings))
+        self._allowed.set()
         server.services = self._build_services()
         self._log.event("reloaded", files=len(settings.files))
 
@@ -310,10 +313,15 @@ class App:
             self._ledger.prune()
 
     async def _look_after_table(self, client: KernelClient) -> None:
-        """Notice a table that somebody removed, also when nobody is being banned."""
+        """Notice a table that somebody removed, also when nobody is being banned; and pass on the
+        allow list of a new configuration."""
         while True:
-            await trio.sleep(TABLE_LOOK_S)
+            with trio.move_on_after(TABLE_LOOK_S):
+                await self._allowed.wait()
             with contextlib.suppress(EnforcerError):  # the feed tells of a process that is gone
+                if self._allowed.is_set():
+                    self._allowed = trio.Event()
+                    await client.reload(self._settings.allow)
                 await client.hello()
 
     # -- adapters ---------------------------------------------------------------------------
@@ -321,23 +329,23 @@ class App:
     async def _open_store(self) -> Store:
         memory_s = self._settings.policy.ban_memory_s
         path = self._settings.store.path
-        store: Store
+        if path is None:
+            return MemoryStore(memory_s)
+        opened = None
         try:
-            store = (
-                MemoryStore(memory_s) if path is None else await SqliteStore.open(path, memory_s)
-            )
-            self._ledger.restore(await store.load(time.time()))
+            opened = await SqliteStore.open(path, memory_s)
+            self._ledger.restore(await opened.load(time.time()))
         except GatekeeperError as error:  # protection goes on without its memory
             self._health_of("store")(error)
-            store = MemoryStore(memory_s)
-        return store
+            if opened is not None:
+                await opened.aclose()
+            return MemoryStore(memory_s)
+        return opened
 
-    async def _open_enforcer(self) -> Enforcer:
+    def _open_enforcer(self) -> Enforcer:
         if self._prepared.kernel is None:
             return MemoryEnforcer(time.time)
-        client = KernelClient(self._prepared.kernel[0])
-        await client.hello()
-        return client
+        return KernelClient(self._prepared.kernel[0])  # which has said hello when it was started
 
     def _on_ban(self, change: BanChange) -> None:
         ended = self._table.end_banned(change) if isinstance(change, Ban) else 0

@@ -78,6 +78,14 @@ class Ledger:
         """Whether `prefix` lies in, or covers, a prefix that is never banned."""
         return self._never.overlaps(prefix)
 
+    def spare(self, never: Iterable[Prefix]) -> list[Ban]:
+        """Replace the prefixes never banned, and lift the bans that now hit one; those."""
+        self._never = PrefixSet(never)
+        freed = [ban for ban in self.bans() if self.exempt(ban.prefix)]
+        for ban in freed:
+            self.lift(ban.prefix, ban.scope)
+        return freed
+
     def find(self, entity: Prefix, scope: Scope) -> Ban | None:
         """The ban in force that keeps `entity` (a /32 or /64) out of `scope`, if any."""
         bans = self._auth if scope is Scope.AUTH else self._mx

@@ -258,9 +258,9 @@ def _stop_all(sessions: list[Session], end: End) -> int:
 
 def _selects(selector: str, session: Session) -> bool:
     client = session.client
-    if selector in {session.id, client.address} or selector == session.authcid != "":
+    if selector == session.id or selector == session.authcid != "":
         return True
     try:
-        return "/" in selector and Prefix.parse(selector).covers(client.entity)
+        return Prefix.parse(selector).covers(Prefix.parse(client.address))
     except ValueError:
         return False

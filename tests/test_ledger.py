@@ -358,3 +358,17 @@ def test_followers_of_the_feed_know_what_is_in_force(
         assert set(ledger.bans()) == in_force
         assert len(ledger) == len(in_force)
         assert ledger._wide == sum(ban.prefix.length in {24, 48} for ban in in_force)
+
+
+def test_sparing_a_prefix_lifts_its_bans_and_tells() -> None:
+    ledger = Ledger(PolicySettings(), (), lambda: 1000.0)
+    spared, other = Prefix.parse("203.0.113.9"), Prefix.parse("198.51.100.7")
+    for prefix in (spared, other):
+        ledger.ban(prefix, Scope.AUTH, Reason.AUTH_FAILURES)
+    told: list[BanChange] = []
+    ledger.subscribe(told.append)
+    freed = ledger.spare((Prefix.parse("203.0.113.0/24"),))
+    assert [ban.prefix for ban in freed] == [spared]
+    assert told == [Lift(spared, Scope.AUTH)]
+    assert ledger.ban(spared, Scope.AUTH, Reason.AUTH_FAILURES) is None
+    assert [ban.prefix for ban in ledger.bans()] == [other]
