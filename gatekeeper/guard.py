@@ -132,13 +132,6 @@ class Guard:
         scores.discard(entity)
         scores.add(entity, facts.ban_score / 2, self._clock())
 
-    def _start_anew(self, entity: Prefix, facts: Facts) -> None:
-        """What led to a ban is paid for by it, and counts half when it has run out: a person's next
-        mistype is not a ban again. Who guesses on is banned sooner, and longer, by escalation."""
-        scores = self._scores(facts.scope)
-        scores.discard(entity)
-        scores.add(entity, facts.ban_score / 2, self._clock())
-
     def _forget_lifted(self, change: BanChange) -> None:
         """Whoever is unbanned starts anew; else his next mistype would ban him again."""
         if isinstance(change, Lift):
