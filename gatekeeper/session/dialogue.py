@@ -4,18 +4,19 @@ A fault of the backend's leg is raised as `BackendUnavailable`, so that whoever 
 `ChannelError` knows that it was the client.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import trio
 
 from gatekeeper.abc import Judge
 from gatekeeper.channel import DIALOGUE_READ_OCTETS, Channel, deadline_in
-from gatekeeper.errors import BackendUnavailable, ChannelError, PeerClosed
-from gatekeeper.events import JudgedEvent
+from gatekeeper.errors import BackendUnavailable, ChannelError, DeadlineExceeded, PeerClosed
+from gatekeeper.events import JudgedEvent, Violation
 from gatekeeper.readiness import IN, Readiness, Waiter
 from gatekeeper.relay import Relay
-from gatekeeper.sessions import Session
+from gatekeeper.sessions import End, Session
 from gatekeeper.settings import ListenerSettings, Settings
 from gatekeeper.tls import Certificates
 from gatekeeper.upstream import Backend
@@ -40,8 +41,20 @@ class Service:
     relay: Relay
 
 
-class Dialogue:
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """What a protocol says before it hangs up."""
+
+    closing: bytes
+    too_many_errors: bytes
+    unavailable: bytes
+    timeout: bytes
+
+
+class Dialogue(ABC):
     """The base of both dialogues: one task, two channels, one waiter."""
+
+    last_words: ClassVar[LastWords]
 
     def __init__(self, service: Service, session: Session, client: Channel, waiter: Waiter) -> None:
         self.service = service
@@ -51,6 +64,44 @@ class Dialogue:
         self.limits = service.settings.limits
         self.errors = 0
         self._backend: Channel | None = None
+
+    async def run(self) -> End | None:
+        """Hold the session; how it ended, or None when the relay has it now.
+
+        Raises `ChannelError` for the client's leg.
+        """
+        try:
+            return await self.converse()
+        except BackendUnavailable as error:
+            await self.to_client(error.farewell or self.last_words.unavailable)
+            return End.UNAVAILABLE
+        except DeadlineExceeded:
+            await self.to_client(self.last_words.timeout)
+            return End.TIMEOUT
+
+    @abstractmethod
+    async def converse(self) -> End | None:
+        """The conversation itself. Raises `ChannelError` or `BackendUnavailable`."""
+
+    async def violated(self, violation: Violation) -> End | None:
+        """Answer bytes that are refused; the session's end where they, or the judge, end it."""
+        self.errors += 1
+        verdict = await self.judge(violation)
+        if violation.reply:
+            await self.to_client(violation.reply)
+        if violation.fatal:
+            return End.VIOLATION
+        if verdict.action is Action.CLOSE:
+            return await self.hang_up()
+        if self.errors >= self.limits.errors_per_session:
+            await self.to_client(self.last_words.too_many_errors)
+            return End.VIOLATION
+        return None
+
+    async def hang_up(self) -> End:
+        """End the session for a verdict, with a word that tells nothing of it."""
+        await self.to_client(self.last_words.closing)
+        return End.REFUSED
 
     # -- the legs ---------------------------------------------------------------------------
 

@@ -2,14 +2,14 @@
 
 import contextlib
 import socket
-from typing import Final, assert_never
+from typing import Final
 
 from gatekeeper.channel import Channel, deadline_in
 from gatekeeper.errors import ChannelError, DeadlineExceeded, PeerBroken, PeerClosed
 from gatekeeper.events import Client, ConnectionOpened, MailProtocol, Violation
 from gatekeeper.prefix import Prefix, canonical, entity
 from gatekeeper.readiness import Waiter
-from gatekeeper.session import imap, imap_legs, smtp, smtp_legs
+from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Dialogue, Service
 from gatekeeper.session.handshake import read_hello, send_alert
 from gatekeeper.sessions import End, Phase, Session, SessionTable
@@ -120,19 +120,8 @@ async def _begin(dialogue: smtp.SmtpDialogue | imap.ImapDialogue) -> End | None:
         await dialogue.client_tls(hello)
         dialogue.secured()
     elif verdict.action > Action.DELAY:
-        await dialogue.to_client(_farewell(dialogue.session.client.protocol))
-        return End.REFUSED
+        return await dialogue.hang_up()
     return None
-
-
-def _farewell(protocol: MailProtocol) -> bytes:
-    match protocol:
-        case MailProtocol.IMAP:
-            return imap_legs.CLOSING
-        case MailProtocol.SMTP | MailProtocol.SUBMISSION:
-            return smtp_legs.CLOSING
-        case _:
-            assert_never(protocol)
 
 
 def _let_go(session: Session, dialogue: Dialogue) -> None:
@@ -144,7 +133,7 @@ def _let_go(session: Session, dialogue: Dialogue) -> None:
         return
     if session.end is End.SHUTDOWN and session.phase is Phase.DIALOGUE:
         with contextlib.suppress(PeerBroken):  # a courtesy: nothing is waited for any more
-            dialogue.client.send_nowait(_farewell(session.client.protocol))
+            dialogue.client.send_nowait(dialogue.last_words.closing)
     dialogue.client.close()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gatekeeper.errors import BackendUnavailable, DeadlineExceeded
+from gatekeeper.errors import BackendUnavailable
 from gatekeeper.events import (
     AuthCommand,
     Command,
@@ -14,7 +14,7 @@ from gatekeeper.events import (
 )
 from gatekeeper.session.handshake import read_hello, send_alert
 from gatekeeper.session.imap_auth import ImapAuth
-from gatekeeper.session.imap_legs import LOGIN_REPLY_S, TIMEOUT, UNAVAILABLE, ImapLegs
+from gatekeeper.session.imap_legs import LOGIN_REPLY_S, ImapLegs
 from gatekeeper.sessions import End
 from gatekeeper.settings import TlsMode
 from gatekeeper.wire.framing import Segment
@@ -30,24 +30,14 @@ _CONTINUE: Final = b"+ OK\r\n"
 class ImapDialogue(ImapLegs):
     """One IMAP session before its login."""
 
-    async def run(self) -> End | None:
-        """Hold the session; how it ended, or None when the relay has it now.
-
-        Raises `ChannelError` for the client's leg.
-        """
-        try:
-            greeting = await self.prepare()
-            await self.to_client(self.rewritten(greeting))
-            while (end := await self._handle(await self.next_segment())) is None:
-                self.session.busy = False
-                if self.session.link is not None:
-                    return None
-        except BackendUnavailable as error:
-            await self.to_client(error.farewell or UNAVAILABLE)
-            return End.UNAVAILABLE
-        except DeadlineExceeded:
-            await self.to_client(TIMEOUT)
-            return End.TIMEOUT
+    async def converse(self) -> End | None:
+        """See `Dialogue.converse`."""
+        greeting = await self.prepare()
+        await self.to_client(self.rewritten(greeting))
+        while (end := await self._handle(await self.next_segment())) is None:
+            self.session.busy = False
+            if self.session.link is not None:
+                return None
         return end
 
     async def _handle(self, segment: Segment) -> End | None:

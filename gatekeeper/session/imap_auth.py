@@ -16,7 +16,7 @@ from gatekeeper.events import (
     ViolationKind,
 )
 from gatekeeper.secret import Secret
-from gatekeeper.session.imap_legs import CLOSING, LOGIN_REPLY_S, ImapLegs
+from gatekeeper.session.imap_legs import LOGIN_REPLY_S, ImapLegs
 from gatekeeper.sessions import End
 from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.framing import Segment
@@ -66,7 +66,7 @@ class ImapAuth:
             if answer.tag != b"+":
                 return await self._finish(untagged, answer)
             if await self._failed_in_challenge(command.mechanism):
-                return await self._close()
+                return await self._legs.hang_up()
             await legs.to_client(untagged + answer.raw)
             legs.commands.expect_sasl(self._tag)
             segment = await legs.next_segment()
@@ -103,7 +103,7 @@ class ImapAuth:
         """Answer in the words a backend would use."""
         match refused.action:
             case Action.CLOSE:
-                return await self._close()
+                return await self._legs.hang_up()
             case Action.DEFER:
                 text = b" NO [UNAVAILABLE] Temporary authentication failure\r\n"
             case Action.REJECT | Action.DELAY | Action.PASS:
@@ -140,12 +140,8 @@ class ImapAuth:
         if response.status is Status.BYE:
             return End.BACKEND
         if verdict is not None and verdict.action is Action.CLOSE:
-            return await self._close()
+            return await self._legs.hang_up()
         return None
-
-    async def _close(self) -> End:
-        await self._legs.to_client(CLOSING)
-        return End.REFUSED
 
     def _bad(self, text: str, kind: ViolationKind) -> Violation:
         return Violation(kind, self._tag + b" BAD " + text.encode() + b"\r\n")

@@ -5,12 +5,10 @@ from typing import Final
 
 from gatekeeper.channel import Channel
 from gatekeeper.errors import BackendUnavailable
-from gatekeeper.events import Violation
 from gatekeeper.readiness import Waiter
-from gatekeeper.session.dialogue import Dialogue, Service
-from gatekeeper.sessions import End, Session
+from gatekeeper.session.dialogue import Dialogue, LastWords, Service
+from gatekeeper.sessions import Session
 from gatekeeper.settings import Announce, TlsMode
-from gatekeeper.verdict import Action
 from gatekeeper.wire.framing import Segment
 from gatekeeper.wire.imap import ImapCommands
 from gatekeeper.wire.imap_capabilities import non_sync_octets, read_capabilities, rewrite
@@ -20,14 +18,14 @@ from gatekeeper.wire.imap_syntax import synchronised
 
 PREPARE_S: Final = 30.0
 LOGIN_REPLY_S: Final = 60.0  # a backend's own failure delay is seconds; a slow directory a minute
-MAX_ANSWER_OCTETS: Final = (
-    256 * 1024
-)  # what a backend may say in answer to one command before login
+MAX_ANSWER_OCTETS: Final = 256 * 1024  # of a backend's answer to one command before login
 
-CLOSING: Final = b"* BYE Connection closed\r\n"
-TOO_MANY_ERRORS: Final = b"* BYE Too many errors\r\n"
-UNAVAILABLE: Final = b"* BYE [UNAVAILABLE] Service not available, try again later\r\n"
-TIMEOUT: Final = b"* BYE Disconnected for inactivity\r\n"
+_LAST_WORDS: Final = LastWords(
+    closing=b"* BYE Connection closed\r\n",
+    too_many_errors=b"* BYE Too many errors\r\n",
+    unavailable=b"* BYE [UNAVAILABLE] Service not available, try again later\r\n",
+    timeout=b"* BYE Disconnected for inactivity\r\n",
+)
 
 _TLS_TAG: Final = b"gk1"
 _ID_TAG: Final = b"gk2"
@@ -35,6 +33,8 @@ _ID_TAG: Final = b"gk2"
 
 class ImapLegs(Dialogue):
     """A dialogue that reads IMAP commands on one leg and IMAP responses on the other."""
+
+    last_words = _LAST_WORDS
 
     def __init__(self, service: Service, session: Session, client: Channel, waiter: Waiter) -> None:
         super().__init__(service, session, client, waiter)
@@ -82,22 +82,6 @@ class ImapLegs(Dialogue):
             if response.status is Status.BYE:
                 raise BackendUnavailable("the backend said BYE", farewell=response.raw)
             await self.to_client(self.rewritten(response))
-
-    async def violated(self, violation: Violation) -> End | None:
-        """Answer bytes that are refused; the session's end where they, or the judge, end it."""
-        self.errors += 1
-        verdict = await self.judge(violation)
-        if violation.reply:
-            await self.to_client(violation.reply)
-        if violation.fatal:
-            return End.VIOLATION
-        if verdict.action is Action.CLOSE:
-            await self.to_client(CLOSING)
-            return End.REFUSED
-        if self.errors >= self.limits.errors_per_session:
-            await self.to_client(TOO_MANY_ERRORS)
-            return End.VIOLATION
-        return None
 
     # -- the backend's leg ------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ is really in. Content passes through the filter in constant memory.
 from typing import Final
 
 from gatekeeper.channel import deadline_in
-from gatekeeper.errors import BackendUnavailable, DeadlineExceeded
+from gatekeeper.errors import BackendUnavailable
 from gatekeeper.events import (
     AuthCommand,
     Bdat,
@@ -26,7 +26,7 @@ from gatekeeper.events import (
 )
 from gatekeeper.session.handshake import read_hello, send_alert
 from gatekeeper.session.smtp_auth import SmtpAuth, refusal
-from gatekeeper.session.smtp_legs import CLOSING, TIMEOUT, UNAVAILABLE, SmtpLegs
+from gatekeeper.session.smtp_legs import SmtpLegs
 from gatekeeper.sessions import End
 from gatekeeper.settings import TlsMode
 from gatekeeper.verdict import Action, Verdict
@@ -73,21 +73,14 @@ class SmtpDialogue(SmtpLegs):
     _in_transaction = False
     _chunking = False  # offered by the backend's last EHLO reply
 
-    async def run(self) -> End:
-        """Hold the session; how it ended. Raises `ChannelError` for the client's leg."""
-        try:
-            greeting = await self.prepare()
-            await self.to_client(greeting.raw)
-            if greeting.code != 220:
-                return End.UNAVAILABLE
-            while (end := await self._handle(await self.next_segment())) is None:
-                self.session.busy = self._in_transaction
-        except BackendUnavailable as error:
-            await self.to_client(error.farewell or UNAVAILABLE)
+    async def converse(self) -> End:
+        """See `Dialogue.converse`."""
+        greeting = await self.prepare()
+        await self.to_client(greeting.raw)
+        if greeting.code != 220:
             return End.UNAVAILABLE
-        except DeadlineExceeded:
-            await self.to_client(TIMEOUT)
-            return End.TIMEOUT
+        while (end := await self._handle(await self.next_segment())) is None:
+            self.session.busy = self._in_transaction
         return end
 
     async def _handle(  # noqa: C901, PLR0911  # a table: one arm for each event
@@ -172,14 +165,12 @@ class SmtpDialogue(SmtpLegs):
         verdict = await self.judge(RcptOutcome(attempt, rcpt_result(reply)))
         await self.to_client(reply.raw)
         if verdict.action is Action.CLOSE:
-            await self.to_client(CLOSING)
-            return End.REFUSED
+            return await self.hang_up()
         return End.BACKEND if reply.code == 421 else None
 
     async def _rcpt_refused(self, refused: Verdict) -> End | None:
         if refused.action is Action.CLOSE:
-            await self.to_client(CLOSING)
-            return End.REFUSED
+            return await self.hang_up()
         await self.to_client(_RCPT_DEFERRED if refused.action is Action.DEFER else _RCPT_REJECTED)
         return None
 

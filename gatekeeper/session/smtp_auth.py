@@ -16,7 +16,7 @@ from gatekeeper.events import (
     ViolationKind,
 )
 from gatekeeper.secret import Secret
-from gatekeeper.session.smtp_legs import CLOSING, SmtpLegs
+from gatekeeper.session.smtp_legs import SmtpLegs
 from gatekeeper.sessions import End
 from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.framing import Segment
@@ -90,7 +90,7 @@ class SmtpAuth:
             if reply.code != 334:
                 return await self._finish(reply)
             if await self._failed_in_challenge():
-                return await self._close()
+                return await self._legs.hang_up()
             await legs.to_client(reply.raw)
             legs.commands.expect_sasl()
             segment = await legs.next_segment()
@@ -120,7 +120,7 @@ class SmtpAuth:
         if isinstance(refused, Violation):
             return await legs.violated(refused)
         if refused.action is Action.CLOSE:
-            return await self._close()
+            return await self._legs.hang_up()
         await legs.to_client(_DEFERRED if refused.action is Action.DEFER else _REJECTED)
         return None
 
@@ -141,7 +141,7 @@ class SmtpAuth:
             if result is AuthResult.SUCCESS:
                 if verdict.action >= Action.REJECT:  # the backend said yes, the guard says no
                     await legs.to_client(_REJECTED)
-                    return await self._close()
+                    return await self._legs.hang_up()
                 legs.logged_in = True
                 legs.session.authcid = self._attempt.authcid
         elif reply.positive:  # let in on something this side did not read as a credential
@@ -150,9 +150,5 @@ class SmtpAuth:
         if reply.code == 421:
             return End.BACKEND
         if verdict is not None and verdict.action is Action.CLOSE:
-            return await self._close()
+            return await self._legs.hang_up()
         return None
-
-    async def _close(self) -> End:
-        await self._legs.to_client(CLOSING)
-        return End.REFUSED

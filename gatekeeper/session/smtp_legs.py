@@ -8,12 +8,10 @@ from typing import Final
 
 from gatekeeper.channel import Channel, deadline_in
 from gatekeeper.errors import BackendUnavailable
-from gatekeeper.events import Violation
 from gatekeeper.readiness import Waiter
-from gatekeeper.session.dialogue import Dialogue, Service
-from gatekeeper.sessions import End, Session
+from gatekeeper.session.dialogue import Dialogue, LastWords, Service
+from gatekeeper.sessions import Session
 from gatekeeper.settings import Announce, TlsMode
-from gatekeeper.verdict import Action
 from gatekeeper.wire.framing import Segment
 from gatekeeper.wire.smtp import SmtpCommands
 from gatekeeper.wire.smtp_capabilities import EhloFacts, read_ehlo
@@ -22,14 +20,18 @@ from gatekeeper.wire.xclient import xclient_commands
 
 PREPARE_S: Final = 30.0  # greeting and each step of the preparation; a greeting may be held back
 
-CLOSING: Final = format_reply(421, "4.7.0", "Service closing transmission channel")
-TOO_MANY_ERRORS: Final = format_reply(421, "4.7.0", "Too many errors")
-UNAVAILABLE: Final = format_reply(421, "4.3.2", "Service not available, try again later")
-TIMEOUT: Final = format_reply(421, "4.4.2", "Timeout exceeded")
+_LAST_WORDS: Final = LastWords(
+    closing=format_reply(421, "4.7.0", "Service closing transmission channel"),
+    too_many_errors=format_reply(421, "4.7.0", "Too many errors"),
+    unavailable=format_reply(421, "4.3.2", "Service not available, try again later"),
+    timeout=format_reply(421, "4.4.2", "Timeout exceeded"),
+)
 
 
 class SmtpLegs(Dialogue):
     """A dialogue that reads SMTP commands on one leg and SMTP replies on the other."""
+
+    last_words = _LAST_WORDS
 
     def __init__(self, service: Service, session: Session, client: Channel, waiter: Waiter) -> None:
         super().__init__(service, session, client, waiter)
@@ -70,22 +72,6 @@ class SmtpLegs(Dialogue):
             raise _unasked(reply)
         if reply is not None:
             raise BackendUnavailable(f"the backend's reply is broken: {reply.kind.value}")
-
-    async def violated(self, violation: Violation) -> End | None:
-        """Answer bytes that are refused; the session's end where they, or the judge, end it."""
-        self.errors += 1
-        verdict = await self.judge(violation)
-        if violation.reply:
-            await self.to_client(violation.reply)
-        if violation.fatal:
-            return End.VIOLATION
-        if verdict.action is Action.CLOSE:
-            await self.to_client(CLOSING)
-            return End.REFUSED
-        if self.errors >= self.limits.errors_per_session:
-            await self.to_client(TOO_MANY_ERRORS)
-            return End.VIOLATION
-        return None
 
     # -- the backend's leg ------------------------------------------------------------------
 
