@@ -10,11 +10,8 @@ import gc
 import os
 import secrets
 import signal
-import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,25 +26,20 @@ from gatekeeper.control import SOCKET_NAME, Control
 from gatekeeper.control import serve as serve_control
 from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer
-from gatekeeper.enforce.spawn import spawn_kernel
-from gatekeeper.errors import ConfigError, EnforcerError, GatekeeperError, PermissionMissing
-from gatekeeper.events import MailProtocol
+from gatekeeper.errors import EnforcerError, GatekeeperError
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
-from gatekeeper.prefix import Prefix
 from gatekeeper.propagation import enforcer_feed, store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
-from gatekeeper.server import Server, bind
-from gatekeeper.session import imap, smtp
+from gatekeeper.server import Server
 from gatekeeper.session.dialogue import Service
 from gatekeeper.sessions import End, SessionTable
-from gatekeeper.settings import ListenerSettings, Settings
+from gatekeeper.settings import Settings
+from gatekeeper.startup import Prepared, Services, never_banned, prepare
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.sqlite import SqliteStore
-from gatekeeper.tls import Certificates
-from gatekeeper.upstream import Backend
 
 DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 GC_THRESHOLD: Final = 20_000  # new container objects before the youngest are looked at
@@ -56,23 +48,14 @@ TABLE_LOOK_S: Final = 10.0  # a flushed table is made anew within this
 _GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What needed rights, done."""
-
-    sockets: tuple[tuple[str, socket.socket], ...]  # listener name, listening socket
-    kernel: tuple[socket.socket, subprocess.Popen[bytes]] | None
-    without_kernel: str  # why bans stay in the guard, if they do
-
-
 def run(settings: Settings, path: Path) -> int:
     """Hold the guard until SIGTERM or SIGINT; the exit code.
 
     `path` is read again at SIGHUP. Raises `ConfigError` or `PermissionMissing` for what keeps it
     from starting.
     """
-    services = _Services(settings)
-    prepared = _prepare(settings)
+    services = Services(settings)
+    prepared = prepare(settings)
     host.drop_rights(settings.user)
     app = App(settings, path, services, prepared)
     # What lives now lives for ever; sessions make little that is cyclic, so looking for it seldom
@@ -83,87 +66,11 @@ def run(settings: Settings, path: Path) -> int:
     return 0
 
 
-def _prepare(settings: Settings) -> Prepared:
-    host.raise_descriptor_limit(settings.limits.sessions)
-    host.own_directory(settings.run_dir, settings.user)
-    if settings.store.path is not None:
-        host.own_directory(settings.store.path.parent, settings.user)
-    sockets = []
-    for listener in settings.listeners:
-        for endpoint in listener.bind:
-            try:
-                sockets.append((listener.name, bind(endpoint, listener.tls)))
-            except PermissionError as error:
-                raise PermissionMissing(f"{listener.name}: {endpoint}: {error.strerror}") from error
-            except OSError as error:
-                raise ConfigError(f"{listener.name}: {endpoint}: {error.strerror}") from error
-    kernel, without_kernel = None, ""
-    if not settings.enforce.nft:
-        without_kernel = "switched off by [enforce] nft = false"
-    else:
-        try:
-            kernel = spawn_kernel(*_ports(settings), sorted(never_banned(settings)), settings.allow)
-        except (EnforcerError, PermissionMissing) as error:
-            without_kernel = str(error)
-    return Prepared(tuple(sockets), kernel, without_kernel)
-
-
-def _ports(settings: Settings) -> tuple[list[int], list[int]]:
-    auth: set[int] = set()
-    mx: set[int] = set()
-    for listener in settings.listeners:
-        ports = mx if listener.protocol is MailProtocol.SMTP else auth
-        ports.update(endpoint.port for endpoint in listener.bind)
-    return sorted(auth), sorted(mx)
-
-
-def never_banned(settings: Settings) -> set[Prefix]:
-    """Loopback, this host, its backends and balancers, and whom the operator allows."""
-    never = {*host.LOOPBACK, *host.own_addresses(), *settings.allow}
-    for backend in settings.backends.values():
-        for endpoint in backend.address:
-            try:
-                never.add(Prefix.parse(endpoint.host))
-            except ValueError:
-                continue  # a name: its addresses may change, and backends do not call us
-    for listener in settings.listeners:
-        never.update(listener.proxy_protocol_from)
-    return never
-
-
-class _Services:
-    """The parts a reload replaces: certificates and backends, built and verified as a whole."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Raises `ConfigError`; then nothing has changed."""
-        self.settings = settings
-        self._certificates = {
-            MailProtocol.IMAP: Certificates(settings.tls, imap.ALPN.decode()),
-            MailProtocol.SUBMISSION: Certificates(settings.tls, smtp.ALPN.decode()),
-        }
-        self._certificates[MailProtocol.SMTP] = self._certificates[MailProtocol.SUBMISSION]
-        self._backends = {name: Backend(each) for name, each in settings.backends.items()}
-
-    def service(
-        self, listener: ListenerSettings, guard: Guard, readiness: Readiness, relay: Relay
-    ) -> Service:
-        """What the sessions of `listener` need."""
-        return Service(
-            listener=listener,
-            settings=self.settings,
-            judge=guard,
-            backend=self._backends[listener.backend],
-            certificates=self._certificates[listener.protocol],
-            readiness=readiness,
-            relay=relay,
-        )
-
-
 class App:
     """The running guard."""
 
     def __init__(
-        self, settings: Settings, path: Path, services: _Services, prepared: Prepared
+        self, settings: Settings, path: Path, services: Services, prepared: Prepared
     ) -> None:
         self._settings = settings
         self._path = path
@@ -282,7 +189,7 @@ class App:
         """Replace certificates, backends and policy, or keep them all and say why."""
         try:
             settings = load(self._path)
-            services = _Services(settings)
+            services = Services(settings)
         except GatekeeperError as error:
             for line in str(error).splitlines():
                 self._log.event("reload-failed", error=line)

@@ -48,6 +48,7 @@ LEVELS: Final = {
     "control_verbs": 4,
     "check": 5,
     "config": 5,
+    "startup": 5,
     "app": 5,
     "cli": 5,
     "__main__": 5,

@@ -14,12 +14,13 @@ import trio
 from rig_ends import HOSTNAME, SNI_NAME, Peer, authority
 
 from gatekeeper import app as module
-from gatekeeper.app import App, Prepared, _ports, _Services, never_banned
+from gatekeeper.app import App
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.config import load
 from gatekeeper.host import own_addresses
 from gatekeeper.log import Log
 from gatekeeper.prefix import Prefix
+from gatekeeper.startup import Prepared, Services, never_banned, ports_by_scope
 from gatekeeper.store.sqlite import SqliteStore
 from gatekeeper.verdict import Reason
 
@@ -191,7 +192,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             path.write_text(configuration(tmp_path, ports, backend.getsockname()[1]))
             settings = load(path)
             named = tuple(zip(("mx", "imaps"), listening, strict=True))
-            app = App(settings, path, _Services(settings), Prepared(named, None, "test"))
+            app = App(settings, path, Services(settings), Prepared(named, None, "test"))
 
             async def main() -> None:
                 await app.main()
@@ -407,4 +408,4 @@ def test_who_is_never_banned_and_which_ports_bans_speak_of(tmp_path: Path) -> No
     for prefix in ("127.0.0.0/8", "::1", "192.0.2.0/24", "198.51.100.25", "203.0.113.9"):
         assert Prefix.parse(prefix) in never
     assert own_addresses() <= never
-    assert _ports(settings) == ([993], [25])
+    assert ports_by_scope(settings) == ([993], [25])

@@ -1,0 +1,111 @@
+"""What is done before the first byte from the network is read: certificates are loaded, sockets
+bound, the kernel process started. It may be root's work; `app.run` drops the rights after it.
+"""
+
+import socket
+import subprocess
+from dataclasses import dataclass
+
+from gatekeeper import host
+from gatekeeper.enforce.spawn import spawn_kernel
+from gatekeeper.errors import ConfigError, EnforcerError, PermissionMissing
+from gatekeeper.events import MailProtocol
+from gatekeeper.guard import Guard
+from gatekeeper.prefix import Prefix
+from gatekeeper.readiness import Readiness
+from gatekeeper.relay import Relay
+from gatekeeper.server import bind
+from gatekeeper.session import imap, smtp
+from gatekeeper.session.dialogue import Service
+from gatekeeper.settings import ListenerSettings, Settings
+from gatekeeper.tls import Certificates
+from gatekeeper.upstream import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What needed rights, done."""
+
+    sockets: tuple[tuple[str, socket.socket], ...]  # listener name, listening socket
+    kernel: tuple[socket.socket, subprocess.Popen[bytes]] | None
+    without_kernel: str  # why bans stay in the guard, if they do
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Do all that may need rights. Raises `ConfigError` or `PermissionMissing`."""
+    host.raise_descriptor_limit(settings.limits.sessions)
+    host.own_directory(settings.run_dir, settings.user)
+    if settings.store.path is not None:
+        host.own_directory(settings.store.path.parent, settings.user)
+    sockets = []
+    for listener in settings.listeners:
+        for endpoint in listener.bind:
+            try:
+                sockets.append((listener.name, bind(endpoint, listener.tls)))
+            except PermissionError as error:
+                raise PermissionMissing(f"{listener.name}: {endpoint}: {error.strerror}") from error
+            except OSError as error:
+                raise ConfigError(f"{listener.name}: {endpoint}: {error.strerror}") from error
+    kernel, without_kernel = None, ""
+    if not settings.enforce.nft:
+        without_kernel = "switched off by [enforce] nft = false"
+    else:
+        try:
+            kernel = spawn_kernel(
+                *ports_by_scope(settings), sorted(never_banned(settings)), settings.allow
+            )
+        except (EnforcerError, PermissionMissing) as error:
+            without_kernel = str(error)
+    return Prepared(tuple(sockets), kernel, without_kernel)
+
+
+def ports_by_scope(settings: Settings) -> tuple[list[int], list[int]]:
+    """The guarded ports: those of scope auth, those of scope mx."""
+    auth: set[int] = set()
+    mx: set[int] = set()
+    for listener in settings.listeners:
+        ports = mx if listener.protocol is MailProtocol.SMTP else auth
+        ports.update(endpoint.port for endpoint in listener.bind)
+    return sorted(auth), sorted(mx)
+
+
+def never_banned(settings: Settings) -> set[Prefix]:
+    """Loopback, this host, its backends and balancers, and whom the operator allows."""
+    never = {*host.LOOPBACK, *host.own_addresses(), *settings.allow}
+    for backend in settings.backends.values():
+        for endpoint in backend.address:
+            try:
+                never.add(Prefix.parse(endpoint.host))
+            except ValueError:
+                continue  # a name: its addresses may change, and backends do not call us
+    for listener in settings.listeners:
+        never.update(listener.proxy_protocol_from)
+    return never
+
+
+class Services:
+    """The parts a reload replaces: certificates and backends, built and verified as a whole."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `ConfigError`; then nothing has changed."""
+        self.settings = settings
+        self._certificates = {
+            MailProtocol.IMAP: Certificates(settings.tls, imap.ALPN.decode()),
+            MailProtocol.SUBMISSION: Certificates(settings.tls, smtp.ALPN.decode()),
+        }
+        self._certificates[MailProtocol.SMTP] = self._certificates[MailProtocol.SUBMISSION]
+        self._backends = {name: Backend(each) for name, each in settings.backends.items()}
+
+    def service(
+        self, listener: ListenerSettings, guard: Guard, readiness: Readiness, relay: Relay
+    ) -> Service:
+        """What the sessions of `listener` need."""
+        return Service(
+            listener=listener,
+            settings=self.settings,
+            judge=guard,
+            backend=self._backends[listener.backend],
+            certificates=self._certificates[listener.protocol],
+            readiness=readiness,
+            relay=relay,
+        )
