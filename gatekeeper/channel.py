@@ -36,7 +36,18 @@ class Channel:
     TLS a read may have to wait for writing and the reverse.
     """
 
-    __slots__ = ("_closed", "_waiter", "fd", "more", "readiness", "ready", "sock", "tls", "wants")
+    __slots__ = (
+        "_armed",
+        "_closed",
+        "_waiter",
+        "fd",
+        "more",
+        "readiness",
+        "ready",
+        "sock",
+        "tls",
+        "wants",
+    )
 
     def __init__(self, sock: socket.socket, readiness: Readiness, waiter: Waiter) -> None:
         """Take `sock` over: it is made non-blocking and closed by `close` or `abort`."""
@@ -49,6 +60,7 @@ class Channel:
         self.more = False
         self.ready = False  # an event came since a dialogue last cleared this
         self._waiter = waiter
+        self._armed = 0  # what the epoll was asked for and has not told yet
         self._closed = False
         readiness.add(self.fd, self._on_event)
 
@@ -119,8 +131,10 @@ class Channel:
 
     def _say_end(self) -> None:
         if self.tls is not None:
-            with contextlib.suppress(OSError, ValueError):
+            try:  # noqa: SIM105  # without a context manager: this ends every session
                 self.tls.unwrap()  # sends close_notify, then wants the peer's: not waited for
+            except (OSError, ValueError):
+                pass
 
     # -- from a dialogue task ---------------------------------------------------------------
 
@@ -128,7 +142,7 @@ class Channel:
         """At least one octet. Raises `PeerClosed`, `PeerBroken` or `DeadlineExceeded`."""
         self.wants = IN
         if not self.more:
-            self.readiness.arm(self.fd, IN)
+            self.arm(IN)
             await self._waiter.wait(deadline)
         while True:
             octets = self.receive_nowait(limit_octets)
@@ -170,14 +184,14 @@ class Channel:
 
     async def pause(self, deadline: float) -> None:
         """Wait until the last `*_nowait` call may be worth trying again."""
-        self.readiness.arm(self.fd, self.wants)
+        self.arm(self.wants)
         await self._waiter.wait(deadline)
 
     async def own_event(self, mask: int, deadline: float) -> None:
         """Wait for an event of this leg: one of the session's other leg wakes the task too."""
         self.ready = False
         while not self.ready:
-            self.readiness.arm(self.fd, mask)
+            self.arm(mask)
             await self._waiter.wait(deadline)
 
     async def peek(self, enough_octets: int, deadline: float) -> bytes:
@@ -239,8 +253,15 @@ class Channel:
                 return
             await self.pause(deadline)
 
+    def arm(self, mask: int) -> None:
+        """Ask for one event of `mask`, if that was not asked for already."""
+        if self._armed != mask:
+            self._armed = mask
+            self.readiness.arm(self.fd, mask)
+
     def _on_event(self, mask: int) -> None:
         self.ready = True
+        self._armed = 0
         self._waiter.wake(mask)
 
     # -- the end ----------------------------------------------------------------------------
@@ -290,8 +311,10 @@ class Channel:
     def _drop(self) -> None:
         self._closed = True
         self.readiness.forget(self.fd)
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105  # as above
             self.sock.close()
+        except OSError:
+            pass
 
 
 _bulk = bytearray()

@@ -61,6 +61,7 @@ class Dialogue(ABC):
         self.session = session
         self.client = client
         self.waiter = waiter
+        self.readiness = service.readiness  # its clock is read for each deadline: it costs nothing
         self.limits = service.settings.limits
         self.errors = 0
         self._backend: Channel | None = None
@@ -145,19 +146,19 @@ class Dialogue(ABC):
 
     async def to_client(self, octets: bytes) -> None:
         """Send to the client. Raises `ChannelError`."""
-        await self.client.send(octets, deadline_in(CLIENT_WRITE_S))
+        await self.client.send(octets, self.readiness.now + CLIENT_WRITE_S)
 
     async def to_backend(self, octets: bytes, within_s: float = BACKEND_COMMAND_S) -> None:
         """Send to the backend. Raises `BackendUnavailable`."""
         try:
-            await self.backend.send(octets, deadline_in(within_s))
+            await self.backend.send(octets, self.readiness.now + within_s)
         except ChannelError as error:
             raise BackendUnavailable(f"while sending: {error}") from error
 
     async def from_backend(self, within_s: float) -> bytes:
         """Some octets from the backend. Raises `BackendUnavailable`."""
         try:
-            return await self.backend.receive(deadline_in(within_s))
+            return await self.backend.receive(self.readiness.now + within_s)
         except ChannelError as error:
             raise BackendUnavailable(f"while waiting for its reply: {error}") from error
 
@@ -173,13 +174,13 @@ class Dialogue(ABC):
 
         What the backend said is then in `overheard`. Raises `ChannelError` for the client's leg.
         """
-        client, backend, arm = self.client, self.backend, self.service.readiness.arm
+        client, backend = self.client, self.backend
         client.wants = IN
         while True:
             if not client.more:
                 backend.ready = False
-                arm(backend.fd, IN)
-                arm(client.fd, client.wants)
+                backend.arm(IN)
+                client.arm(client.wants)
                 await self.waiter.wait(deadline)
                 if backend.ready:
                     return None

@@ -6,7 +6,7 @@ After `prepare` the backend is where a fresh client would find it.
 
 from typing import Final
 
-from gatekeeper.channel import Channel, deadline_in
+from gatekeeper.channel import Channel
 from gatekeeper.errors import BackendUnavailable
 from gatekeeper.readiness import Waiter
 from gatekeeper.session.dialogue import Dialogue, LastWords, Service
@@ -50,7 +50,7 @@ class SmtpLegs(Dialogue):
 
         Raises `ChannelError`, or `BackendUnavailable` when the backend ends the session meanwhile.
         """
-        deadline = deadline_in(self.limits.smtp_idle_s)
+        deadline = self.readiness.now + self.limits.smtp_idle_s
         while (segment := self.commands.next_segment()) is None:
             octets = await self.from_client(deadline)
             if octets is None:
