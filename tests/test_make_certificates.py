@@ -1,5 +1,6 @@
 """The generator of example certificates makes chains that a strict client trusts."""
 
+import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_an_address_that_is_none_fails_with_openssl_s_words(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not (SCRIPT.parent.parent / ".git").exists(), reason="not a checkout")
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 def test_no_private_key_is_committed() -> None:
     marker = "-----BEGIN " + "(EC |RSA |ENCRYPTED )?PRIVATE KEY-----"
     found = subprocess.run(
