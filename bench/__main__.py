@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from bench import endurance, report, workshop
+from bench import ban, endurance, report, workshop
 from bench.machine import describe
 from bench.measure import Wrong, idle_memory, interleave
 from bench.proxies import CONTENDERS, Contender, GuardProcess, Running, backend, running
@@ -49,7 +49,7 @@ def _alone() -> Iterator[None]:
 
 
 def _options() -> argparse.Namespace:
-    names = [scenario.name for scenario in SCENARIOS] + [IDLE.name, *endurance.NAMES]
+    names = [scenario.name for scenario in SCENARIOS] + [IDLE.name, ban.NAME, *endurance.NAMES]
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
     parser.add_argument("--rounds", type=int, help="rounds of each scenario (5; quick: 2)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and sessions")
@@ -85,6 +85,8 @@ def _run(options: argparse.Namespace, results: Results) -> None:
     if IDLE.name in options.only:
         bench.memory(IDLE)
     guards = [one for one in chosen if one.is_guard]
+    if ban.NAME in options.only and guards:
+        bench.bans()
     for name in endurance.NAMES:
         if name in options.only and guards:
             bench.endure(name, guards[0])
@@ -124,6 +126,17 @@ class _Bench:
                             self._problems([str(error)])
         print(report.summary(line), flush=True)
 
+    def bans(self) -> None:
+        """The guard starts by itself: in a network namespace, with rights and a database."""
+        print("from the failed login to the kernel ...", file=sys.stderr, flush=True)
+        count = ban.COUNT if self._divisor == 1 else ban.QUICK_COUNT
+        try:
+            self._results.bans = ban.measure(count, self._tls, self._how)
+        except ban.NotMeasured as error:
+            self._results.no_bans = str(error)
+        except Wrong as error:
+            self._problems([str(error)])
+
     def endure(self, name: str, guard: Contender) -> None:
         words = "failed"
         with self._running([guard]) as listening:
@@ -161,7 +174,9 @@ class _Bench:
 
 def _finish(results: Results, *, write: bool) -> int:
     print()
-    print(report.table(results))
+    for words in (report.table(results), report.bans(results)):
+        if words:
+            print(words, end="\n\n")
     for problem in results.problems:
         print(f"PROBLEM: {problem}")
     if write:

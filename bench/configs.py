@@ -12,6 +12,7 @@ from typing import Final
 from bench.workshop import Certificates
 
 SESSIONS: Final = 8_000  # the largest scenario holds 5,000
+BANS: Final = "gatekeeper.db"  # in the state directory of the guard that bans
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,47 @@ announce = "proxy-v1"
 
 [backend.submission]
 address = "127.0.0.1:{backend.smtp}"
+announce = "proxy-v1"
+"""
+
+
+def banning(host: str, port: int, backend: int, tls: Certificates, directory: Path) -> str:
+    """The guard that bans in earnest: the kernel, SQLite, and no limit that is not the default.
+
+    Only wrong passwords are answered at once, or eight of them would take half a minute; the
+    answer that bans is never held back anyway.
+    """
+    return f"""\
+hostname = "mail.bench.test"
+state_dir = "{directory}/state"
+run_dir = "{directory}/run"
+user = "root"
+
+[tls]
+certificate = ["{tls.ecdsa}", "{tls.rsa}"]
+private_key = ["{tls.ecdsa_key}", "{tls.rsa_key}"]
+
+[enforce]
+nft = true
+
+[store]
+url = "sqlite://{directory}/state/{BANS}"
+
+[policy]
+auth_tarpit_score = 8
+
+[limits]
+drain = "1s"
+
+[[listener]]
+name = "imaps"
+protocol = "imap"
+bind = ["{host}:{port}"]
+tls = "implicit"
+backend = "imap"
+
+[backend.imap]
+address = "127.0.0.1:{backend}"
 announce = "proxy-v1"
 """
 

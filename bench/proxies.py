@@ -153,13 +153,13 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": _PYTHON_PATH},
+            env=guard_environment(),
         )
     try:
         _wait_until_ready(contender, process, front, directory)
         yield Running(contender, process, front)
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _command(
@@ -181,9 +181,7 @@ def _command(
             words = ["/usr/sbin/haproxy", "-db", "-f"]
         case _:
             text = configs.gatekeeper(front, behind, tls, directory)
-            program = str(Path(sys.executable).with_name("gatekeeper"))
-            profiler = ["-m", "cProfile", "-o", str(OUT / "gatekeeper.prof")]
-            words = [how.python, *(profiler if how.profile else []), program, "run", "-c"]
+            words = guard_command(how)
     file = directory / f"{contender.family}.conf"
     file.write_text(text)
     return [*words, str(file)]
@@ -209,7 +207,20 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def guard_command(how: GuardProcess) -> list[str]:
+    """What starts the guard; the name of a configuration file is to follow."""
+    program = str(Path(sys.executable).with_name("gatekeeper"))
+    profiler = ["-m", "cProfile", "-o", str(OUT / "gatekeeper.prof")]
+    return [how.python, *(profiler if how.profile else []), program, "run", "-c"]
+
+
+def guard_environment() -> dict[str, str]:
+    """The environment it starts in, also by another interpreter."""
+    return {**os.environ, "PYTHONPATH": _PYTHON_PATH}
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and SIGKILL where that is not enough."""
     if process.poll() is None:
         process.terminate()
     try:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from bench.results import Line, Results
+from bench.results import BanLine, Line, Results
 from bench.workshop import BENCH
 
 DOCS: Final = BENCH.parent / "docs"
@@ -26,7 +26,9 @@ def summary(line: Line) -> str:
 
 
 def table(results: Results) -> str:
-    """Medians and the guard's ratios, as a Markdown table."""
+    """Medians and the guard's ratios, as a Markdown table; empty where nothing was measured."""
+    if not results.lines:
+        return ""
     header = ["per unit", "unit", *(_TITLES[name] for name in (GUARD, *OTHERS))]
     header += ["guard / nginx", "goal", *(f"/ {_TITLES[name]}" for name in OTHERS[1:])]
     rows = [
@@ -41,6 +43,47 @@ def table(results: Results) -> str:
         for line in results.lines
     ]
     return _markdown(header, rows)
+
+
+def bans(results: Results) -> str:
+    """How fast bans reach the kernel, as a Markdown table, or why that is not known."""
+    if results.no_bans:
+        return f"Bans were not measured: {results.no_bans}."
+    if not results.bans:
+        return ""
+    header = ["bans held before", "bans measured", "median ms", "p90 ms", "max ms", "goal"]
+    rows = [_ban_row(line) for line in results.bans]
+    return "\n\n".join([_markdown(header, rows), *map(_restored, results.bans)])
+
+
+def _ban_row(line: BanLine) -> list[str]:
+    middle, target = line.median_ms, line.target_ms
+    judged = f"{middle:.2f}"
+    if target is not None:
+        judged = f"**{judged}**" if middle < target else f"{judged} (missed)"
+    return [
+        f"{line.held:,}",
+        str(len(line.delays_ms)),
+        judged,
+        f"{line.delay_ms(0.9):.2f}",
+        f"{max(line.delays_ms):.2f}",
+        _NONE if target is None else f"median < {target:.0f} ms",
+    ]
+
+
+def _restored(line: BanLine) -> str:
+    """The start, in words."""
+    held = f"{line.held:,}" if line.held else "no"
+    words = (
+        f"With {held} bans in its database the guard serves {line.served_s:.1f} s after its start"
+    )
+    if not line.held:
+        return f"{words}."
+    words += f", and the kernel holds all of them after {line.restored_s:.1f} s"
+    if not line.logins_ms:
+        return f"{words}."
+    slowest = max(line.logins_ms)
+    return f"{words}; of {len(line.logins_ms)} logins meanwhile the slowest took {slowest:.0f} ms."
 
 
 def _wall_table(results: Results) -> str:
@@ -113,6 +156,8 @@ def document(results: Results) -> str:
         "the guard takes less. Bold reaches the goal.",
         table(results),
         "" if pss is None else _pss(pss),
+        "## From the failed login to the kernel" if results.bans or results.no_bans else "",
+        bans(results),
         "## Wall clock",
         "Sessions per second (a GiB is 16 sessions of 64 MiB), then the latency of one session "
         "in ms, p50 / p99. Load generator, backend and proxy share the machine's cores, so these "
@@ -156,6 +201,10 @@ _METHOD: Final = """\
 * Contenders start fresh for each scenario and take turns: A B C, B C A, and so on. 16 sessions at
   a time, 4 for bulk. CPU comes from `/proc/PID/stat`, memory from `/proc/PID/smaps_rollup`, the
   latter of a fresh process after 200 logins.
+* Bans: the guard with nftables and SQLite in a network namespace, each ban from another address.
+  The clock runs from just before the backend sends its NO to the last wrong password (reading,
+  judging and all that follows is in it) to when another process, asking the kernel for that
+  element every 0.1 ms, is first told that it is held; afterwards none of them may connect.
 * Repeat: `./run bench` (all), `./run bench --quick`, `./run bench --only login --contender
   gatekeeper`; `--write` writes this page, `--render` writes it from the last run."""
 

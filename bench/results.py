@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -53,6 +54,27 @@ class Line:
 
 
 @dataclass(slots=True)
+class BanLine:
+    """The guard alone, with `held` bans in the kernel before: how fast the next ones get there."""
+
+    held: int
+    target_ms: float | None  # of the median, at most
+    delays_ms: list[float] = field(default_factory=list)  # failed reply to kernel, one for each ban
+    served_s: float = 0.0  # from the start of the process to the end of the first login
+    restored_s: float = 0.0  # from the start of the process to when the kernel held all of `held`
+    logins_ms: list[float] = field(default_factory=list)  # meanwhile
+
+    def delay_ms(self, share: float) -> float:
+        """The delay that `share` (0 to 1) of the bans did not exceed: nearest rank, the larger."""
+        return sorted(self.delays_ms)[max(1, ceil(share * len(self.delays_ms))) - 1]
+
+    @property
+    def median_ms(self) -> float:
+        """The figure with the goal."""
+        return median(self.delays_ms)
+
+
+@dataclass(slots=True)
 class Results:
     """A whole run: the machine, the lines, and everything that went wrong."""
 
@@ -60,6 +82,8 @@ class Results:
     rounds: int
     quick: bool
     lines: list[Line] = field(default_factory=list)
+    bans: list[BanLine] = field(default_factory=list)
+    no_bans: str = ""  # why the bans were not measured, where they were to be
     endurance: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -75,4 +99,6 @@ class Results:
                 name: [Sample(**sample) for sample in samples]
                 for name, samples in line["samples"].items()
             }
-        return cls(**{**raw, "lines": [Line(**line) for line in raw["lines"]]})
+        lines = [Line(**line) for line in raw["lines"]]
+        bans = [BanLine(**line) for line in raw.get("bans", [])]
+        return cls(**{**raw, "lines": lines, "bans": bans})

@@ -1,5 +1,6 @@
 """The bench's pure half: configurations, command lines, statistics, and what the report says."""
 
+import json
 import shutil
 import socket
 import string
@@ -9,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import configs, endurance, report
+from bench import ban, configs, endurance, report
 from bench.configs import Backend, Front
 from bench.measure import Wrong, parse_report
 from bench.proxies import CONTENDERS
-from bench.results import Line, Results, Sample
+from bench.results import BanLine, Line, Results, Sample
 from bench.scenarios import IDLE, SCENARIOS, Service
 from bench.workshop import BENCH, Certificates, free_ports
 from gatekeeper.config import load
+from gatekeeper.prefix import Prefix
 
 FRONT = Front(imaps=1993, submissions=1465, submission=1587)
 BACKEND = Backend(smtp=2025, imap=2143, auth=2080)
@@ -195,6 +197,96 @@ def test_growth_is_counted_from_the_settled_size_to_the_end() -> None:
     assert "4,000 sessions" in words
     assert "+200 KiB" in words
     assert "+102.4 octets a session" in words
+
+
+# ---- from the failed login to the kernel ----
+
+
+def test_the_guard_that_bans_uses_kernel_and_database_and_the_scores_that_are_the_default(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "gatekeeper.conf"
+    file.write_text(configs.banning("192.0.2.25", 993, 143, TLS, tmp_path))
+    settings = load(file)
+    assert settings.enforce.nft
+    assert settings.store.path == tmp_path / "state" / configs.BANS
+    assert settings.policy.auth_ban_score == 8
+    assert settings.policy.auth_tarpit_score >= settings.policy.auth_ban_score
+
+
+def test_bans_held_before_are_different_in_force_and_not_the_attackers() -> None:
+    now = 1_700_000_000.0
+    bans = ban.preloaded(ban.GOAL_HELD, now)
+    prefixes = {one.prefix for one in bans}
+    assert len(prefixes) == ban.GOAL_HELD
+    assert all(one.since < now < one.until - 3600 for one in bans)
+    assert prefixes.isdisjoint(Prefix.parse(source) for source in ban.attackers(ban.COUNT))
+
+
+def test_every_ban_has_an_attacker_of_its_own_as_far_as_the_network_goes() -> None:
+    assert ban.attackers(2) == ["203.0.113.1", "203.0.113.2"]
+    assert len(set(ban.attackers(254))) == 254
+    with pytest.raises(ValueError, match="254"):
+        ban.attackers(255)
+
+
+def test_the_goal_for_bans_is_that_of_the_issue() -> None:
+    assert (ban.GOAL_HELD, ban.GOAL_MS) == (100_000, 5.0)
+    assert ban.GOAL_HELD in ban.HELD
+    assert min(ban.COUNT, ban.QUICK_COUNT) >= 30
+
+
+def test_a_share_of_the_delays_is_one_that_was_measured() -> None:
+    line = BanLine(0, None, delays_ms=[3.0, 1.0, 2.0, 10.0])
+    assert line.median_ms == 2.5
+    assert line.delay_ms(0.5) == 2.0
+    assert line.delay_ms(0.9) == line.delay_ms(1) == 10.0
+    assert line.delay_ms(0) == 1.0
+
+
+def test_the_bans_are_told_with_goal_and_restore_and_survive_their_file() -> None:
+    results = _results(_line(gatekeeper=[1]))
+    results.bans = [
+        BanLine(0, None, delays_ms=[0.5, 0.7, 0.9], served_s=0.3, restored_s=0.3),
+        BanLine(
+            100_000,
+            5.0,
+            delays_ms=[1.0, 1.25, 9.5],
+            served_s=1.4,
+            restored_s=4.0,
+            logins_ms=[2.0, 21.0],
+        ),
+    ]
+    page = report.document(results)
+    assert "| 0 | 3 | 0.70 | 0.90 | 0.90 | - |" in page
+    assert "| 100,000 | 3 | **1.25** | 9.50 | 9.50 | median < 5 ms |" in page
+    assert "With no bans in its database the guard serves 0.3 s after its start." in page
+    assert "holds all of them after 4.0 s; of 2 logins meanwhile the slowest took 21 ms." in page
+    assert Results.from_json(results.to_json()) == results
+
+
+def test_a_missed_goal_for_bans_is_said() -> None:
+    results = _results()
+    results.bans = [BanLine(100_000, 5.0, delays_ms=[5.0, 5.0, 6.0])]
+    assert "| 5.00 (missed) |" in report.bans(results)
+
+
+def test_bans_that_could_not_be_measured_say_why() -> None:
+    results = _results()
+    results.no_bans = "network namespaces and nftables need root"
+    assert "not measured: network namespaces and nftables need root." in report.document(results)
+
+
+def test_without_bans_the_report_is_silent_about_them() -> None:
+    results = _results(_line(gatekeeper=[1]))
+    assert report.bans(results) == ""
+    assert "From the failed login" not in report.document(results)
+
+
+def test_a_run_written_before_bans_were_measured_is_still_read() -> None:
+    raw = json.loads(_results(_line(gatekeeper=[1])).to_json())
+    del raw["bans"], raw["no_bans"]
+    assert Results.from_json(json.dumps(raw)) == _results(_line(gatekeeper=[1]))
 
 
 # ---- the backend ----
