@@ -34,6 +34,7 @@ class Chronicle:
             secs=round(trio.current_time() - session.since, 3),
             tls=session.tls_version,
             end=session.end,
+            detail=session.detail,
             rip=client.address,
             rport=client.port,
         )

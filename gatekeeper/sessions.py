@@ -88,6 +88,7 @@ class Session:
         "busy",
         "cancel_scope",
         "client",
+        "detail",
         "end",
         "id",
         "judging",
@@ -107,6 +108,9 @@ class Session:
         self.tls_version = ""
         self.server_name: str | None = None
         self.end: End | None = None
+        self.detail = (
+            ""  # what the log adds to `end`: why a backend failed; never a client's octets
+        )
         self.busy = False  # in the middle of a command or a mail transaction
         # While its own event is judged a session is not ended from outside: it hears the verdict.
         self.judging = False

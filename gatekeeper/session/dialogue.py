@@ -74,6 +74,7 @@ class Dialogue(ABC):
         try:
             return await self.converse()
         except BackendUnavailable as error:
+            self.session.detail = str(error)
             await self.to_client(error.farewell or self.last_words.unavailable)
             return End.UNAVAILABLE
         except DeadlineExceeded:

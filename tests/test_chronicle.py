@@ -1,0 +1,162 @@
+"""The lines operators and scripts read: what each says, and what no user name can make of it."""
+
+import shlex
+
+import pytest
+import trio
+
+from gatekeeper.abc import Lift
+from gatekeeper.ban import Ban, Origin, Scope
+from gatekeeper.chronicle import Chronicle
+from gatekeeper.errors import EnforcerError
+from gatekeeper.events import (
+    AuthAttempt,
+    AuthOutcome,
+    AuthResult,
+    Client,
+    MailProtocol,
+    Violation,
+    ViolationKind,
+)
+from gatekeeper.log import Log
+from gatekeeper.prefix import Prefix, entity
+from gatekeeper.secret import Secret
+from gatekeeper.sessions import End, Session
+from gatekeeper.verdict import Action, Reason, Verdict
+
+PASSWORD = b"planted-Zq7"
+FORGED = "ann rip=192.0.2.1\n2026-01-01 session end=forged rip=192.0.2.2"
+CLIENT = Client(
+    "203.0.113.9", 50_000, "192.0.2.25", 993, entity("203.0.113.9"), "imaps", MailProtocol.IMAP
+)
+BAN = Ban(CLIENT.entity, Scope.AUTH, Reason.AUTH_FAILURES, 2, 1000.0, 2200.0, Origin.RULE)
+
+
+class Lines:
+    """A chronicle and the lines it has written."""
+
+    def __init__(self) -> None:
+        self._octets = b""
+        self._log = Log(self._write, clock=lambda: 0.0)
+        self.chronicle = Chronicle(self._log)
+
+    def _write(self, octets: bytes) -> None:
+        self._octets += octets
+
+    async def one(self) -> tuple[str, dict[str, str]]:
+        """The name and fields of the only line."""
+        await self._log.aclose()
+        assert self._octets.count(b"\n") == 1
+        _, name, *fields = shlex.split(self._octets.decode("ascii"))
+        return name, dict(field.split("=", 1) for field in fields)
+
+    async def raw(self) -> bytes:
+        await self._log.aclose()
+        return self._octets
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+async def test_a_session_tells_who_how_long_and_why(lines: Lines) -> None:
+    session = Session(CLIENT)
+    session.authcid, session.end, session.tls_version = "ann", End.UNAVAILABLE, "TLSv1.3"
+    session.detail = "127.0.0.1:10143: ECONNREFUSED"
+    session.since = trio.current_time() - 2.5
+    lines.chronicle.session(session)
+    name, fields = await lines.one()
+    assert name == "session"
+    assert 2.5 <= float(fields.pop("secs")) < 10
+    assert fields == {
+        "id": session.id,
+        "listener": "imaps",
+        "user": "ann",
+        "tls": "TLSv1.3",
+        "end": "backend-unavailable",
+        "detail": "127.0.0.1:10143: ECONNREFUSED",
+        "rip": "203.0.113.9",
+        "rport": "50000",
+    }
+
+
+async def test_a_user_name_forges_neither_a_key_nor_a_line(lines: Lines) -> None:
+    outcome = AuthOutcome(AuthAttempt("PLAIN", FORGED, secret=Secret(PASSWORD)), AuthResult.FAILURE)
+    verdict = Verdict(Action.DELAY, Reason.TARPIT, 2.04)
+    lines.chronicle.verdict(CLIENT, outcome, verdict, True)
+    raw = await lines.raw()
+    assert raw.count(b"\n") == 1
+    assert raw.endswith(b" rip=203.0.113.9\n")
+    assert b" rip=192.0.2.1" not in raw.replace(b'"ann rip=192.0.2.1', b"")
+    assert PASSWORD not in raw
+
+
+async def test_a_verdict_tells_whether_it_was_carried_out(lines: Lines) -> None:
+    violation = Violation(ViolationKind.BARE_LF, b"500 5.5.2 no\r\n")
+    lines.chronicle.verdict(CLIENT, violation, Verdict(Action.CLOSE, Reason.PROTOCOL_ABUSE), False)
+    name, fields = await lines.one()
+    assert name == "would-verdict"
+    assert (fields["action"], fields["reason"], fields["violation"], fields["user"]) == (
+        "close",
+        "protocol-abuse",
+        "bare-lf",
+        "",
+    )
+
+
+async def test_a_ban_tells_its_level_time_and_what_it_ended(lines: Lines) -> None:
+    lines.chronicle.ban(BAN, 3)
+    assert await lines.one() == (
+        "ban",
+        {
+            "reason": "auth-failures",
+            "level": "2",
+            "for_s": "1200",
+            "origin": "rule",
+            "sessions_ended": "3",
+            "scope": "auth",
+            "prefix": "203.0.113.9",
+        },
+    )
+
+
+async def test_a_lifted_ban_is_told(lines: Lines) -> None:
+    lines.chronicle.ban(Lift(Prefix.parse("2001:db8::/64"), Scope.MX), 0)
+    assert await lines.one() == ("ban-lifted", {"scope": "mx", "prefix": "2001:db8::/64"})
+
+
+async def test_a_fault_is_told_by_place_and_type_but_never_by_its_text(lines: Lines) -> None:
+    def work_on(octets: bytes) -> None:
+        raise ValueError(octets)
+
+    try:
+        work_on(PASSWORD)
+    except ValueError as error:
+        lines.chronicle.fault(Session(CLIENT), error)
+    raw = await lines.raw()
+    assert b"session-fault" in raw
+    assert b"error=ValueError" in raw
+    assert b"work_on:" in raw
+    assert PASSWORD not in raw
+
+
+async def test_health_is_told_in_both_directions(lines: Lines) -> None:
+    lines.chronicle.health("store", EnforcerError("the disk is full"))
+    assert (await lines.one())[1] == {"part": "store", "state": "the disk is full"}
+    again = Lines()
+    again.chronicle.health("store", None)
+    assert (await again.one())[1] == {"part": "store", "state": "ok"}
+
+
+async def test_what_the_kernel_will_not_ban_is_told(lines: Lines) -> None:
+    lines.chronicle.refused(BAN.prefix, BAN.scope)
+    assert await lines.one() == (
+        "ban-refused-by-kernel",
+        {"scope": "auth", "prefix": "203.0.113.9"},
+    )
+
+
+async def test_overload_is_told(lines: Lines) -> None:
+    lines.chronicle.overload("EMFILE")
+    assert await lines.one() == ("overload", {"error": "EMFILE"})
