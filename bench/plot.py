@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from bench.report import GUARD, OTHERS
-from bench.results import Results
+from bench.results import GUARD, OTHERS, Results
 
 _COLOURS: Final = {
     "gatekeeper": "#1b6ca8",

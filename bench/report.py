@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-from bench.results import BanLine, Line, Results
+from bench.plot import plot
+from bench.results import GUARD, OTHERS, BanLine, Line, Results
 from bench.workshop import BENCH
 
 DOCS: Final = BENCH.parent / "docs"
-GUARD: Final = "gatekeeper"
-OTHERS: Final = ("nginx", "nginx-tuned", "haproxy", "haproxy-tuned")
 _TITLES: Final = {
     "gatekeeper": "guard",
     "nginx": "nginx",
@@ -211,8 +210,6 @@ _METHOD: Final = """\
 
 def write(results: Results) -> list[Path]:
     """Write `docs/performance.md` and the plot; returns the paths."""
-    from bench.plot import plot
-
     page, picture = DOCS / "performance.md", DOCS / "performance.png"
     page.write_text(document(results))
     plot(results, picture)

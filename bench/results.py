@@ -6,6 +6,9 @@ from math import ceil
 from statistics import median
 from typing import Any
 
+GUARD: Final = "gatekeeper"
+OTHERS: Final = ("nginx", "nginx-tuned", "haproxy", "haproxy-tuned")
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -74,6 +74,7 @@ def read_ehlo(reply: Reply) -> EhloFacts:
     return _facts(reply.lines[1:] if reply.positive else ())
 
 
+@lru_cache(maxsize=64)  # as below; nobody changes the mapping
 def _facts(lines: tuple[bytes, ...]) -> EhloFacts:
     keywords: dict[str, tuple[str, ...]] = {}
     for line in lines:
