@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from math import ceil
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 GUARD: Final = "gatekeeper"
 OTHERS: Final = ("nginx", "nginx-tuned", "haproxy", "haproxy-tuned")
