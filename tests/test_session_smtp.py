@@ -169,6 +169,27 @@ async def test_a_recipient_may_end_the_session() -> None:
 
 
 @virtual_time
+@pytest.mark.parametrize("verb", ["VRFY", "EXPN"])
+async def test_a_question_for_a_recipient_is_judged_as_one(verb: str) -> None:
+    async with guard() as rig:
+        rig.judge.answers[RcptOutcome] = CLOSE
+        talk = await greeted(rig)
+        await talk.play(f"""
+            C> {verb} nobody@d.example
+            B< {verb} nobody@d.example
+            B> 550 5.1.1 unknown
+            C< 550 5.1.1 unknown
+            C< 421 4.7.0 Service closing transmission channel
+            C.
+        """)
+        attempt = RcptAttempt("nobody@d.example")
+        assert rig.judge.heard(RcptAttempt, RcptOutcome) == [
+            attempt,
+            RcptOutcome(attempt, RcptResult.UNKNOWN),
+        ]
+
+
+@virtual_time
 async def test_a_tarpit_delays_the_refusal() -> None:
     async with guard() as rig:
         rig.judge.answers[RcptAttempt] = Verdict(Action.REJECT, Reason.TARPIT, delay_s=8.0)

@@ -39,6 +39,9 @@ ALPN: Final = b"smtp"  # de facto; not in IANA's registry
 CONTENT_OCTETS: Final = 256 * 1024  # gathered per pass of the filter
 CONTENT_WRITE_S: Final = 180.0  # a backend that takes no content for this long is gone
 
+# They tell whether an address exists, as RCPT does (RFC 5321 7.3), and are judged as RCPT is.
+_ASK_FOR_A_RECIPIENT: Final = frozenset({"VRFY", "EXPN"})
+
 _READY: Final = format_reply(220, "2.0.0", "Ready to start TLS")
 _HELLO_FIRST: Final = Violation(
     ViolationKind.BAD_SEQUENCE, format_reply(503, "5.5.1", "Send HELO/EHLO first")
@@ -97,8 +100,8 @@ class SmtpDialogue(SmtpLegs):
                 return await self._hello(segment, event)
             case Mail():
                 return await self._mail(segment)
-            case Rcpt():
-                return await self._rcpt(segment, event)
+            case Rcpt(forward_path=path):
+                return await self._rcpt(segment, path)
             case Data():
                 return await self._data(segment)
             case Bdat():
@@ -107,6 +110,8 @@ class SmtpDialogue(SmtpLegs):
                 return await self._auth(segment, event)
             case StartTls():
                 return await self._start_tls()
+            case Command(verb=verb) if verb in _ASK_FOR_A_RECIPIENT:
+                return await self._rcpt(segment, _argument(segment))
             case Command():
                 return await self._command(segment, event)
             case _:
@@ -156,8 +161,8 @@ class SmtpDialogue(SmtpLegs):
         self._in_transaction = self._in_transaction or reply.positive
         return End.BACKEND if reply.code == 421 else None
 
-    async def _rcpt(self, segment: Segment, event: Rcpt) -> End | None:
-        attempt = RcptAttempt(event.forward_path, self.session.authcid)
+    async def _rcpt(self, segment: Segment, forward_path: str) -> End | None:
+        attempt = RcptAttempt(forward_path, self.session.authcid)
         refused = await self.permits(attempt)
         if refused is not None:
             return await self._rcpt_refused(refused)
@@ -276,3 +281,9 @@ class SmtpDialogue(SmtpLegs):
             if greeting.code != 220:  # the client was greeted before and awaits no second greeting
                 raise BackendUnavailable("the backend refuses the session after STARTTLS")
         return None
+
+
+def _argument(segment: Segment) -> str:
+    """What stands behind the verb of a command line."""
+    argument = segment.raw.partition(b" ")[2]
+    return argument.strip().decode("utf-8", "surrogateescape")
