@@ -19,7 +19,7 @@ import trio
 
 from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange, Enforcer, Store
-from gatekeeper.ban import Ban
+from gatekeeper.ban import Ban, Scope
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.config import load
 from gatekeeper.control import SOCKET_NAME, Control
@@ -30,16 +30,19 @@ from gatekeeper.errors import EnforcerError, GatekeeperError
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
+from gatekeeper.prefix import entity
 from gatekeeper.propagation import enforcer_feed, store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.server import Server
 from gatekeeper.session.dialogue import Service
 from gatekeeper.sessions import End, SessionTable
-from gatekeeper.settings import Settings
+from gatekeeper.settings import Mode, Settings
 from gatekeeper.startup import Prepared, Services, never_banned, prepare
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.sqlite import SqliteStore
+from gatekeeper.stuck import Lookout
+from gatekeeper.verdict import Reason
 
 DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 GC_THRESHOLD: Final = 20_000  # new container objects before the youngest are looked at
@@ -110,6 +113,7 @@ class App:
         async with trio.open_nursery() as outer:
             outer.start_soon(self._log.run)
             outer.start_soon(self._readiness.run)
+            outer.start_soon(Lookout().run, self._on_stuck)
             try:
                 with received as signals:
                     await self._serve(outer, signals)
@@ -184,6 +188,13 @@ class App:
                 with trio.move_on_after(DRAIN_LOOK_S):
                     await self._table.wait_empty()
         self._log.event("stopped", cut=self._table.end_all(End.SHUTDOWN))
+
+    def _on_stuck(self, address: str) -> None:
+        """A client was cut off that held every session up; that is never an accident."""
+        self._log.warning("stuck", rip=address)
+        if self._settings.mode is Mode.ENFORCE:
+            for scope in Scope:
+                self._ledger.ban(entity(address.partition("%")[0]), scope, Reason.PROTOCOL_ABUSE)
 
     def _reload(self, server: Server) -> None:
         """Replace certificates, backends and policy, or keep them all and say why."""

@@ -36,6 +36,7 @@ LEVELS: Final = {
     "upstream": 3,
     "log": 3,
     "host": 3,
+    "stuck": 3,
     "ledger": 4,
     "guard": 4,
     "propagation": 4,
