@@ -381,7 +381,8 @@ async def test_a_clients_reset_ends_both_at_once(front: str, back: str) -> None:
         reset(pair.client.sock)
         await settle()
         assert rig.ended == [pair.session]
-        with contextlib.suppress(trio.BrokenResourceError):  # its tickets may be unread yet
+        # Its tickets may be unread yet; Trio passes on the errno that Python 3.13 makes of that.
+        with contextlib.suppress(trio.BrokenResourceError, BrokenPipeError):
             assert await pair.backend.hear_all() == b""
 
 

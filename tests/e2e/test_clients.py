@@ -155,7 +155,8 @@ def test_msmtp(guarded: Guard, mail: Mail, marker: bytes, tmp_path: Path) -> Non
     ports = guarded.ports
     rc.write_text(
         account.format(name="a", port=ports["submission"], starttls="on", auth="plain")
-        + account.format(name="b", port=ports["submissions"], starttls="off", auth="scram-sha-256")
+        # No SCRAM: that of msmtp 1.8.28 (Debian 13) fails by itself; gsasl covers it.
+        + account.format(name="b", port=ports["submissions"], starttls="off", auth="login")
     )
     rc.chmod(0o600)
     for name in ("a", "b"):

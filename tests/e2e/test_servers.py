@@ -10,6 +10,7 @@ from .accounts import ALICE, BOB, PASSWORDS, WRONG
 from .conftest import Mail
 from .dovecot import bearer_token
 from .line_client import LineClient
+from .processes import wait_until
 
 
 def test_mail_goes_through_postfix_into_dovecot(
@@ -38,7 +39,9 @@ def test_both_servers_log_an_announced_address(mail: Mail) -> None:
         client.send(b"PROXY TCP4 192.0.2.77 127.0.0.1 5577 25\r\n")
         assert client.reply().startswith(b"220 ")
         client.command(b"QUIT")
-    assert "connect from unknown[192.0.2.77]" in mail.postfix.log()
+    # Postfix's log is written by a process of its own, a little later.
+    announced = "connect from unknown[192.0.2.77]"
+    wait_until(lambda: announced in mail.postfix.log(), f"Postfix logs {announced}")
     with LineClient(mail.dovecot.imap) as client:
         client.line()
         client.ask(b'a ID ("x-originating-ip" "192.0.2.78" "x-originating-port" "5578")')

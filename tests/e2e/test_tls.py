@@ -31,6 +31,12 @@ def s_client(running: Guard, *options: str, name: str = "imaps") -> str:
     )
 
 
+def signature(output: str) -> str:
+    """The kind of key that signed, in capitals: OpenSSL 3.0 says ECDSA, RSA-PSS; 3.5 the scheme."""
+    (found,) = re.findall(r"^Peer signature type: (\S+)$", output, re.MULTILINE)
+    return found.upper().replace("_", "-")
+
+
 @pytest.mark.parametrize("name", ["imaps", "submissions"])
 def test_sslscan_finds_only_aead_and_modern_versions(guarded: Guard, name: str) -> None:
     report = run_tool("sslscan", "--no-colour", f"127.0.0.1:{guarded.ports[name]}")
@@ -53,11 +59,12 @@ def test_old_versions_are_refused(guarded: Guard) -> None:
 
 
 def test_ecdsa_is_preferred_and_rsa_is_there_for_those_who_need_it(guarded: Guard) -> None:
-    assert "Peer signature type: ECDSA" in s_client(guarded)
+    assert signature(s_client(guarded)).startswith("ECDSA")
     output = s_client(guarded, "-tls1_2")
-    assert "Peer signature type: ECDSA" in output
+    assert signature(output).startswith("ECDSA")
     assert "Compression: NONE" in output
-    assert "Peer signature type: RSA-PSS" in s_client(guarded, "-sigalgs", "RSA-PSS+SHA256")
+    output = s_client(guarded, "-sigalgs", "RSA-PSS+SHA256")
+    assert signature(output).startswith("RSA-PSS")
     output = s_client(guarded, "-tls1_2", "-cipher", "ECDHE-RSA-AES256-GCM-SHA384")
     assert "Cipher is ECDHE-RSA-AES256-GCM-SHA384" in output
 
@@ -153,9 +160,8 @@ def test_each_name_gets_its_certificate(named: Guard, mail: Mail) -> None:
     assert names(served(named, mail, OTHER.upper())) == [OTHER]
     assert names(served(named, mail, "localhost")) == ["localhost"]
     assert names(served(named, mail, "unknown.example.test")) == ["localhost"]
-    assert "Peer signature type: RSA" in s_client(
-        named, "-servername", OTHER, "-sigalgs", "RSA-PSS+SHA256"
-    )
+    output = s_client(named, "-servername", OTHER, "-sigalgs", "RSA-PSS+SHA256")
+    assert signature(output).startswith("RSA")
 
 
 def test_sighup_serves_the_renewed_pair_and_never_half_of_one(
