@@ -153,7 +153,15 @@ class Session:
 class SessionTable:
     """All sessions, found by entity. Bounded by the server, which counts before it accepts."""
 
-    __slots__ = ("_by_entity", "_emptied", "_handshaking", "_on_end", "_on_fault", "_sessions")
+    __slots__ = (
+        "_by_entity",
+        "_emptied",
+        "_handshaking",
+        "_on_end",
+        "_on_fault",
+        "_sessions",
+        "_strangers",
+    )
 
     def __init__(
         self,
@@ -165,6 +173,8 @@ class SessionTable:
         self._sessions: dict[str, Session] = {}
         self._by_entity: dict[Prefix, set[Session]] = {}
         self._handshaking: dict[Session, None] = {}  # in order of arrival
+        # The same of all that had not logged in when they were last looked at.
+        self._strangers: dict[Session, None] = {}
         self._on_end = on_end
         self._on_fault = on_fault
         self._emptied = trio.Event()
@@ -181,6 +191,7 @@ class SessionTable:
         self._sessions[session.id] = session
         self._by_entity.setdefault(session.client.entity, set()).add(session)
         self._handshaking[session] = None
+        self._strangers[session] = None
 
     def established(self, session: Session) -> None:
         """The session's handshake is done, or it needs none."""
@@ -199,11 +210,22 @@ class SessionTable:
             del self._handshaking[oldest]
             oldest.stop(End.TIMEOUT)
 
+    def drop_oldest_stranger(self) -> bool:
+        """Make room where the table is full: end the oldest session without a login, for a login
+        takes seconds and who holds many sessions open holds them long. False where all have one."""
+        while (oldest := next(iter(self._strangers), None)) is not None:
+            del self._strangers[oldest]
+            if oldest.link is None and not oldest.authcid:
+                oldest.stop(End.TIMEOUT)
+                return True
+        return False
+
     def remove(self, session: Session) -> None:
         """Take `session` out and report its end; a second call does nothing."""
         if self._sessions.pop(session.id, None) is None:
             return
         self._handshaking.pop(session, None)
+        self._strangers.pop(session, None)
         entity = session.client.entity
         siblings = self._by_entity[entity]
         siblings.discard(session)

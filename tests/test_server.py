@@ -143,8 +143,9 @@ async def test_an_address_has_a_limit_of_sessions() -> None:
 @virtual_time
 async def test_the_whole_guard_has_a_limit_of_sessions() -> None:
     async with serving(limits=LimitSettings(sessions=1)) as made:
-        await made.greeted()
-        await (await made.connect()).hear_reset()
+        first = await made.greeted()
+        await made.connect()
+        await first.hear_until_end()
 
 
 @virtual_time

@@ -8,7 +8,7 @@ from gatekeeper.ban import Ban, Scope
 from gatekeeper.events import AuthAttempt, ConnectionOpened, MailProtocol, Violation, ViolationKind
 from gatekeeper.prefix import Prefix
 from gatekeeper.session.entry import PROXY_HEADER_S
-from gatekeeper.sessions import End
+from gatekeeper.sessions import End, Session
 from gatekeeper.settings import LimitSettings, TlsMode
 from gatekeeper.verdict import Action, Reason, Verdict
 from gatekeeper.wire.proxy_header import LOCAL_V2, encode_v1, encode_v2
@@ -123,12 +123,9 @@ async def test_a_header_from_anybody_else_is_garbage() -> None:
 # -- room ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "limits", [LimitSettings(sessions_per_address=1), LimitSettings(sessions=1)]
-)
 @virtual_time
-async def test_one_session_too_many_is_reset(limits: LimitSettings) -> None:
-    async with guard(limits=limits) as rig:
+async def test_one_session_of_an_address_too_many_is_reset() -> None:
+    async with guard(limits=LimitSettings(sessions_per_address=1)) as rig:
         first = await greeted(rig)
         second = await rig.connect()
         await second.client.hear_reset()
@@ -136,6 +133,28 @@ async def test_one_session_too_many_is_reset(limits: LimitSettings) -> None:
         first.client.close()
         await first.play("B.")
         await greeted(rig)
+
+
+@virtual_time
+async def test_in_a_full_table_the_oldest_without_a_login_makes_room() -> None:
+    async with guard(limits=LimitSettings(sessions=2)) as rig:
+        oldest = await greeted(rig)
+        older = await greeted(rig)
+        newest = await greeted(rig)
+        await oldest.client.hear_until_end()
+        for talk in (older, newest):
+            await talk.play("C> NOOP\nB< NOOP\nB> 250 ok\nC< 250 ok")
+        assert [session.end for session in rig.ended] == [End.TIMEOUT]
+
+
+@virtual_time
+async def test_nobody_with_a_login_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "authcid", property(lambda _: "somebody", lambda *_: None))
+    async with guard(limits=LimitSettings(sessions=1)) as rig:
+        talk = await greeted(rig)
+        second = await rig.connect()
+        await second.client.hear_reset()
+        await talk.play("C> NOOP\nB< NOOP\nB> 250 ok\nC< 250 ok")
 
 
 @virtual_time

@@ -238,6 +238,24 @@ def test_no_handshake_to_drop_is_no_error() -> None:
     assert ends(table.ended) == []
 
 
+# -- room ----------------------------------------------------------------------------------------
+
+
+@inside_trio
+def test_strangers_make_room_oldest_first() -> None:
+    table = Table()
+    sessions = [a_session() for _ in range(4)]
+    for session in sessions:
+        table.add(session)
+    sessions[0].authcid = "somebody"
+    table.remove(sessions[1])
+    assert table.drop_oldest_stranger()
+    assert ends(sessions) == [None, None, End.TIMEOUT, None]
+    assert table.drop_oldest_stranger()
+    assert not table.drop_oldest_stranger()
+    assert ends(sessions) == [None, None, End.TIMEOUT, End.TIMEOUT]
+
+
 # -- the drain -----------------------------------------------------------------------------------
 
 

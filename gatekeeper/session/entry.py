@@ -186,10 +186,9 @@ async def _read_proxy(channel: Channel) -> ProxyHeader | None:
 def _admits(service: Service, table: SessionTable, client: Client) -> bool:
     """Whether there is room for one more of this client."""
     limits = service.settings.limits
-    if (
-        len(table) >= limits.sessions
-        or table.count_of(client.entity) >= limits.sessions_per_address
-    ):
+    if table.count_of(client.entity) >= limits.sessions_per_address:
+        return False
+    if len(table) >= limits.sessions and not table.drop_oldest_stranger():
         return False
     if table.handshaking >= limits.handshakes:
         table.drop_oldest_handshake()
