@@ -133,7 +133,7 @@ class PolicySettings:
     unknown_recipient_weight: float = 1.0
     mx_half_life_s: float = 3600.0
     violation_weight: float = 1.0
-    hostile_violation_weight: float = 5.0  # STARTTLS injection, smuggling, foreign protocols
+    hostile_violation_weight: float = 5.0  # smuggling; AUTH on port 25
     tarpit_base_s: float = 1.0  # doubled for each further failure
     tarpit_max_s: float = 8.0
     repeat_window_s: float = 24 * 3600.0  # an identical wrong password counts once in this time

@@ -269,7 +269,7 @@ async def test_relay_denied_counts_half_into_the_same_score(bench: Bench) -> Non
 
 
 async def test_two_hostile_violations_ban_from_the_auth_ports(bench: Bench) -> None:
-    event = Violation(ViolationKind.STARTTLS_INJECTION, b"", fatal=True)
+    event = Violation(ViolationKind.SMUGGLING, b"", fatal=True)
     assert await bench.guard.judge(event, client()) == PASS
     verdict = await bench.guard.judge(event, client())
     assert verdict == Verdict(Action.CLOSE, Reason.PROTOCOL_ABUSE, ban=True)

@@ -63,9 +63,9 @@ def test_recipients_weigh_on_port_25_only(result: RcptResult, expected: float) -
 @pytest.mark.parametrize(
     ("kind", "scope", "expected"),
     [
-        (ViolationKind.STARTTLS_INJECTION, Scope.AUTH, 7.0),
+        (ViolationKind.STARTTLS_INJECTION, Scope.AUTH, 3.0),
         (ViolationKind.SMUGGLING, Scope.MX, 7.0),
-        (ViolationKind.FOREIGN_PROTOCOL, Scope.MX, 7.0),
+        (ViolationKind.FOREIGN_PROTOCOL, Scope.MX, 3.0),
         (ViolationKind.AUTH_NOT_OFFERED, Scope.MX, 7.0),
         (ViolationKind.AUTH_NOT_OFFERED, Scope.AUTH, 0.3),
         (ViolationKind.BAD_SEQUENCE, Scope.MX, 3.0),

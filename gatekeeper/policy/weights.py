@@ -34,9 +34,10 @@ class Severity(Enum):
 
 
 _SEVERITY: Final = {
-    ViolationKind.STARTTLS_INJECTION: Severity.HOSTILE,
     ViolationKind.SMUGGLING: Severity.HOSTILE,
-    ViolationKind.FOREIGN_PROTOCOL: Severity.HOSTILE,
+    # Made by somebody on the way, or by a page in a browser, under the address of their victim.
+    ViolationKind.STARTTLS_INJECTION: Severity.ORDINARY,
+    ViolationKind.FOREIGN_PROTOCOL: Severity.ORDINARY,
     ViolationKind.BARE_CR: Severity.ORDINARY,
     ViolationKind.NUL: Severity.ORDINARY,
     ViolationKind.BAD_SYNTAX: Severity.ORDINARY,
