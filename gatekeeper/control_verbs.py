@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import trio
 
-from gatekeeper.abc import Enforcer, HeldBan
+from gatekeeper.abc import Enforcer, HeldBan, Lift
 from gatekeeper.ban import Ban, Origin, Scope
 from gatekeeper.errors import EnforcerError
 from gatekeeper.prefix import Prefix
@@ -190,9 +190,29 @@ class Control:
         arguments.done()
         lifted = [ban for scope in scopes if (ban := self._bans.lift(prefix, scope)) is not None]
         if not lifted:
-            raise Refusal(Code.NOT_FOUND, f"{prefix} is not banned")
+            return _whole({"bans": await self._lift_in_kernel(prefix, scopes)})
         now = self._clock()
         return _whole({"bans": [_row(ban, now, None) for ban in lifted]})
+
+    async def _lift_in_kernel(
+        self, prefix: Prefix, scopes: Sequence[Scope]
+    ) -> list[dict[str, object]]:
+        """Lift what the kernel holds and the Ledger does not know: bans of a run without a store,
+        or added by hand."""
+        try:
+            held = [
+                HeldBan(prefix, scope, left_s)
+                for scope in scopes
+                if (left_s := await self._enforcer.remaining_s(prefix, scope)) is not None
+            ]
+            if held:
+                lifts = [Lift(ban.prefix, ban.scope) for ban in held]
+                await self._enforcer.apply(lifts, self._clock())
+        except EnforcerError as error:
+            raise Refusal(Code.FAILED, str(error)) from error
+        if not held:
+            raise Refusal(Code.NOT_FOUND, f"{prefix} is not banned")
+        return [_kernel_row(ban) | {"remaining_s": round(ban.remaining_s, 1)} for ban in held]
 
 
 class _Arguments:

@@ -65,7 +65,7 @@ class Enforcer:
         return [HeldBan(Prefix.parse("192.0.2.1"), Scope.AUTH, 598)]
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
-        raise NotImplementedError
+        return None
 
     async def dropped(self) -> dict[str, int]:
         return {"dropped4_auth": 3, "dropped6_auth": 4}

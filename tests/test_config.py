@@ -51,6 +51,7 @@ def test_smallest_configuration_has_the_defaults_of_the_records(tmp_path: Path) 
         tls=settings.tls,
         listeners=settings.listeners,
         backends=settings.backends,
+        store=StoreSettings(Path("/var/lib/gatekeeper/gatekeeper.db")),
         files=(tmp_path / "gatekeeper.toml",),
     )
     (listener,) = settings.listeners
@@ -359,6 +360,12 @@ def test_drop_ins_that_may_not_be_listed_are_not_taken_for_none(
 
 def test_hostname_is_the_hosts_own_by_default(tmp_path: Path) -> None:
     assert load(write(tmp_path, GOOD.partition("\n")[2])).hostname
+
+
+def test_the_database_lies_in_the_state_directory_unless_told_otherwise(tmp_path: Path) -> None:
+    moved = load(write(tmp_path, 'state_dir = "/srv/guard"\n' + GOOD))
+    assert moved.store.path == Path("/srv/guard/gatekeeper.db")
+    assert load(write(tmp_path, GOOD + '[store]\nurl = "memory:"\n')).store.path is None
 
 
 def test_run_dir_is_found_in_a_broken_configuration(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ class FakeEnforcer:
     hangs: bool = False
 
     async def apply(self, changes: Sequence[BanChange], now: float) -> None:
-        raise NotImplementedError
+        lifted = {(change.prefix, change.scope) for change in changes}
+        self.holding = [ban for ban in self.holding if (ban.prefix, ban.scope) not in lifted]
 
     async def held(self) -> list[HeldBan]:
         if self.hangs:
@@ -80,7 +81,10 @@ class FakeEnforcer:
         return self.holding
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
-        raise NotImplementedError
+        if self.fails:
+            raise EnforcerError("the kernel process is gone")
+        found = [ban for ban in self.holding if (ban.prefix, ban.scope) == (prefix, scope)]
+        return found[0].remaining_s if found else None
 
     async def dropped(self) -> dict[str, int]:
         return {"dropped4_auth": 3, "dropped6_auth": 4}
@@ -153,6 +157,16 @@ async def test_status_is_what_the_guard_says(tmp_path: Path) -> None:
         assert await guard.ask("status") == {"ok": True, "status": status}
 
 
+async def test_a_ban_only_the_kernel_knows_can_be_lifted(tmp_path: Path) -> None:
+    async with served(tmp_path) as guard:
+        guard.enforcer.holding += [HeldBan(HOST, scope, 5.04) for scope in Scope]
+        (row,) = (await guard.ask("ban-del", prefix="192.0.2.1", scope="mx"))["bans"]
+        assert (row["scope"], row["origin"], row["remaining_s"]) == ("mx", "kernel-only", 5.0)
+        assert [ban.scope for ban in guard.enforcer.holding] == [Scope.AUTH]
+        guard.enforcer.fails = True
+        assert (await guard.ask("ban-del", prefix="192.0.2.1"))["code"] == "failed"
+
+
 async def test_who_lists_every_field(tmp_path: Path) -> None:
     async with served(tmp_path) as guard:
         (row,) = (await guard.ask("who"))["sessions"]
@@ -197,6 +211,7 @@ async def test_ban_is_made_listed_and_lifted(tmp_path: Path) -> None:
         listed = await guard.ask("ban-list")
         assert listed == {"ok": True, "kernel": "ok", "bans": [expected | {"kernel_s": 3599.0}]}
         assert len((await guard.ask("ban-del", prefix="192.0.2.1"))["bans"]) == 1
+        guard.enforcer.holding.clear()  # as the feed would have it a moment later
         assert (await guard.ask("ban-del", prefix="192.0.2.1"))["code"] == "not-found"
 
 

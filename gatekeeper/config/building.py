@@ -40,6 +40,7 @@ MAY_BE_ZERO: Final = frozenset(
         "drain_s",
     }
 )
+DATABASE_NAME: Final = "gatekeeper.db"  # in the state directory, where nothing else is said
 _SQLITE: Final = "sqlite://"
 
 Numbers = TypeVar("Numbers", PolicySettings, LimitSettings)
@@ -48,6 +49,7 @@ Numbers = TypeVar("Numbers", PolicySettings, LimitSettings)
 def build(top: Section, files: tuple[Path, ...]) -> Settings:
     """`Settings` of the top-level table. They hold stand-ins where `top` has noted problems."""
     defaults = Settings("", TlsSettings(), (), {})
+    state_dir = top.take("state_dir", values.path, defaults.state_dir)
     settings = Settings(
         hostname=top.take("hostname", values.host_name, "") or socket.getfqdn(),
         tls=_tls(top.section("tls")),
@@ -55,14 +57,14 @@ def build(top: Section, files: tuple[Path, ...]) -> Settings:
         backends={name: _backend(name, one) for name, one in top.named("backend").items()},
         mode=top.take("mode", values.choice(Mode), defaults.mode),
         allow=top.each("allow", values.prefix),
-        state_dir=top.take("state_dir", values.path, defaults.state_dir),
+        state_dir=state_dir,
         run_dir=top.take("run_dir", values.path, defaults.run_dir),
         user=top.take("user", values.name, defaults.user),
         bare_newlines=top.take(
             "bare_newlines", values.choice(BareNewlines), defaults.bare_newlines
         ),
         enforce=_enforce(top.section("enforce")),
-        store=_store(top.section("store")),
+        store=_store(top.section("store"), state_dir),
         policy=_numbers(top.section("policy"), PolicySettings()),
         limits=_numbers(top.section("limits"), LimitSettings()),
         files=files,
@@ -138,8 +140,9 @@ def _enforce(section: Section) -> EnforceSettings:
     return settings
 
 
-def _store(section: Section) -> StoreSettings:
-    path = section.take("url", _store_path, StoreSettings().path)
+def _store(section: Section, state_dir: Path) -> StoreSettings:
+    default: Path | None = state_dir / DATABASE_NAME
+    path = section.take("url", _store_path, default)
     section.done()
     return StoreSettings(path)
 
