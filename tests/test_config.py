@@ -8,7 +8,15 @@ from gatekeeper.config import ConfigErrors, load, run_dir
 from gatekeeper.errors import ConfigError, PermissionMissing
 from gatekeeper.events import MailProtocol
 from gatekeeper.prefix import Prefix
-from gatekeeper.settings import Announce, BareNewlines, Endpoint, Mode, Settings, TlsMode
+from gatekeeper.settings import (
+    Announce,
+    BareNewlines,
+    Endpoint,
+    Mode,
+    Settings,
+    StoreSettings,
+    TlsMode,
+)
 
 GOOD = """\
 hostname = "mail.example.org"
