@@ -3,11 +3,13 @@
 import pytest
 import trio
 from rig import Talk, guard, virtual_time
+from rig_ends import PATIENCE_S
 from smtp_scripts import DATA, EHLO, GONE, GREETING, TRANSACTION, greeted, in_data, violations
 
 from gatekeeper.events import (
     ViolationKind,
 )
+from gatekeeper.session.smtp import PASSES_AT_ONCE, SmtpDialogue
 from gatekeeper.sessions import End
 from gatekeeper.settings import BareNewlines, LimitSettings, TlsMode
 
@@ -227,3 +229,34 @@ async def test_bdat_to_a_backend_without_chunking_ends_the_session(hello: str | 
             B.
         """)
         assert await rig.end() is End.VIOLATION
+
+
+@virtual_time
+async def test_content_that_never_waits_leaves_the_others_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = 0
+    turns_before_each_pass: list[int] = []
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async def never_waits(_dialogue: SmtpDialogue) -> bytes:
+        turns_before_each_pass.append(turns)
+        is_last = len(turns_before_each_pass) == 4 * PASSES_AT_ONCE
+        return b"\r\n.\r\n" if is_last else b"line\r\n"
+
+    monkeypatch.setattr(SmtpDialogue, "_more_content", never_waits)
+    async with guard() as rig, trio.open_nursery() as nursery:
+        talk = await greeted(rig)
+        await talk.play(TRANSACTION + "C> DATA\nB< DATA")
+        nursery.start_soon(take_turns)
+        await talk.play("B> 354 go on")
+        with trio.fail_after(PATIENCE_S):
+            while len(turns_before_each_pass) < 4 * PASSES_AT_ONCE:
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert len(set(turns_before_each_pass)) >= 4
