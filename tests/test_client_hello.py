@@ -96,6 +96,42 @@ def alpn_names(*names: bytes) -> bytes:
     return extension(16, len(entries).to_bytes(2, "big") + entries)
 
 
+def groups(*offered: int) -> bytes:
+    """A supported_groups extension."""
+    listed = b"".join(group.to_bytes(2, "big") for group in offered)
+    return extension(10, len(listed).to_bytes(2, "big") + listed)
+
+
+def shares(*sent: tuple[int, int]) -> bytes:
+    """A key_share extension: group and size of each share."""
+    entries = b"".join(
+        group.to_bytes(2, "big") + size.to_bytes(2, "big") + bytes(size) for group, size in sent
+    )
+    return extension(51, len(entries).to_bytes(2, "big") + entries)
+
+
+P_256, X25519, FFDHE2048, FFDHE8192, GREASE = 23, 29, 0x0100, 0x0104, 0x2A2A
+
+
+@pytest.mark.parametrize(
+    ("extensions", "expected"),
+    [
+        (b"", False),
+        (groups(X25519, P_256, FFDHE2048) + shares((X25519, 32)), False),
+        (groups(P_256, FFDHE8192) + shares(), False),  # P-256 is asked for
+        (groups(GREASE, X25519) + shares((GREASE, 1), (X25519, 32)), False),
+        (groups(X25519, FFDHE8192) + shares((FFDHE8192, 1_024)), True),
+        (groups(X25519, FFDHE2048) + shares((X25519, 32), (FFDHE2048, 256)), True),
+        (groups(FFDHE8192) + shares(), True),
+        (groups(GREASE, FFDHE2048), True),
+    ],
+)
+def test_a_key_over_a_finite_field_is_told(extensions: bytes, expected: bool) -> None:
+    hello = read_client_hello(made(extensions))
+    assert isinstance(hello, ClientHello)
+    assert hello.finite_field is expected
+
+
 @pytest.mark.parametrize("maximum", [TLS_1_2, TLS_1_3])
 @pytest.mark.parametrize("alpn", [(), ("imap",), ("h2", "http/1.1")])
 @pytest.mark.parametrize("name", [None, "mail.example.org"])
@@ -143,7 +179,7 @@ def test_more_records_than_the_bound_are_garbage() -> None:
 
 
 def test_a_post_quantum_hello_of_two_kilobytes_is_read() -> None:
-    whole = made(host_name(b"mx.example") + extension(51, bytes(1_800)) + alpn_names(b"smtp"))
+    whole = made(host_name(b"mx.example") + shares((0x11EC, 1_800)) + alpn_names(b"smtp"))
     assert read_client_hello(whole) == ClientHello("mx.example", True, (b"smtp",), TLS_1_2)
 
 
@@ -202,6 +238,11 @@ def test_what_is_no_hello_is_known_from_its_first_octets(octets: bytes, answer: 
         made_message(extension(0, b"\x00\x04\x01\x00\x01a")),
         made_message(extension(0, b"\x00\x04\x00\x00\x02a")),
         made_message(extension(0, b"\x00\x08\x00\x00\x01a\x00\x00\x01b")),
+        made_message(extension(10, b"\x00\x03\x00\x17\x00")),
+        made_message(extension(10, b"\x00\x04\x00\x17")),
+        made_message(extension(51, b"")),
+        made_message(extension(51, b"\x00\x05\x01\x04\x00\x02a")),
+        made_message(extension(51, b"\x00\x03\x01\x04\x00")),
         made_message(extension(16, b"")),
         made_message(extension(16, b"\x00\x00")),
         made_message(extension(16, b"\x00\x03\x01a")),

@@ -8,6 +8,7 @@ from gatekeeper.events import Violation, ViolationKind
 from gatekeeper.session.dialogue import Dialogue
 from gatekeeper.wire.client_hello import (
     ALERT_DECODE_ERROR,
+    ALERT_HANDSHAKE_FAILURE,
     ALERT_NO_APPLICATION_PROTOCOL,
     ClientHello,
     NotTls,
@@ -22,6 +23,9 @@ FIRST_OCTETS: Final = 5  # one record header tells how much more there will be
 _DECODE_ERROR: Final = alert(ALERT_DECODE_ERROR)
 _ALPN_MISMATCH: Final = Violation(
     ViolationKind.ALPN_MISMATCH, alert(ALERT_NO_APPLICATION_PROTOCOL), fatal=True
+)
+_FINITE_FIELD: Final = Violation(
+    ViolationKind.TLS_GARBAGE, alert(ALERT_HANDSHAKE_FAILURE), fatal=True
 )
 
 
@@ -43,6 +47,8 @@ async def read_hello(channel: Channel, alpn: bytes, within_s: float) -> ClientHe
             case NotTls(kind=kind):
                 reply = _DECODE_ERROR if kind is ViolationKind.TLS_GARBAGE else b""
                 return Violation(kind, reply, fatal=True)
+            case ClientHello(finite_field=True):
+                return _FINITE_FIELD
             case ClientHello():
                 return hello if alpn_acceptable(hello, alpn) else _ALPN_MISMATCH
 

@@ -20,6 +20,7 @@ MAX_RECORDS: Final = 16  # real clients use one or two; bounds the work of a cal
 MAX_ALPN_PROTOCOLS: Final = 64  # browsers offer two; bounds the tuple
 RECORD_HEADER_OCTETS: Final = 5
 
+ALERT_HANDSHAKE_FAILURE: Final = 40
 ALERT_DECODE_ERROR: Final = 50
 ALERT_PROTOCOL_VERSION: Final = 70
 ALERT_UNRECOGNIZED_NAME: Final = 112
@@ -37,10 +38,14 @@ _HANDSHAKE_HEADER_OCTETS: Final = 4
 _SESSION_ID_AT: Final = 34  # after legacy_version and random
 _MAX_SESSION_ID_OCTETS: Final = 32
 _SERVER_NAME: Final = 0
+_SUPPORTED_GROUPS: Final = 10
 _ALPN: Final = 16
 _SUPPORTED_VERSIONS: Final = 43
+_KEY_SHARE: Final = 51
+_FINITE_FIELDS: Final = range(0x0100, 0x0200)  # ffdhe2048 to ffdhe8192 and their kin (RFC 7919 2)
+_CURVES: Final = frozenset((23, 24, 25, 29, 30))  # P-256, P-384, P-521, X25519, X448: OpenSSL's
 _HOST_NAME: Final = 0
-_READ: Final = frozenset((_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS))
+_READ: Final = frozenset((_SERVER_NAME, _SUPPORTED_GROUPS, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE))
 _TEXT: Final = frozenset(b"\t\n\r" + bytes(range(0x20, 0x7F)))
 
 _u16 = Struct(">H").unpack_from
@@ -52,13 +57,17 @@ class ClientHello(NamedTuple):
 
     `server_name` is a valid DNS name in lower case, or None; `server_name_valid` is False where a
     name was sent that is not one. `alpn` is in the client's order, empty where none was sent.
-    `version` is the highest offered, as on the wire: 0x0304 is TLS 1.3.
+    `version` is the highest offered, as on the wire: 0x0304 is TLS 1.3. `finite_field` says that
+    the library may agree on a key over a finite field: a share of ffdhe8192 is random octets to a
+    client and a tenth of a second to the server (D(HE)at, CVE-2002-20001), and CPython cannot turn
+    the groups off. Programs offer them behind curves, and no share of them unasked.
     """
 
     server_name: str | None
     server_name_valid: bool
     alpn: tuple[bytes, ...]
     version: int
+    finite_field: bool = False
 
 
 class NotTls(NamedTuple):
@@ -181,8 +190,13 @@ def _read_extensions(body: bytes, at: int, version: int) -> ClientHello | None:
         version = _highest_version(found[_SUPPORTED_VERSIONS])
     if name is None or alpn is None or not version:
         return None
+    groups = _read_groups(found.get(_SUPPORTED_GROUPS, b"\0\0"))
+    shares = _read_shares(found.get(_KEY_SHARE, b"\0\0"))
+    if groups is None or shares is None:
+        return None
     server_name = read_server_name(name)
-    return ClientHello(server_name, server_name is not None or not name, alpn, version)
+    valid = server_name is not None or not name
+    return ClientHello(server_name, valid, alpn, version, _over_finite_field(groups, shares))
 
 
 def _read_host_name(data: bytes) -> bytes | None:
@@ -207,6 +221,34 @@ def _read_alpn(data: bytes) -> tuple[bytes, ...] | None:
         names.append(data[at + 1 : end])
         at = end
     return tuple(names)
+
+
+def _read_groups(data: bytes) -> set[int] | None:
+    """The groups of a supported_groups extension (RFC 8446 4.2.7), None where malformed."""
+    if _u16(data)[0] != len(data) - 2 or len(data) % 2:
+        return None
+    return {_u16(data, at)[0] for at in range(2, len(data), 2)}
+
+
+def _read_shares(data: bytes) -> set[int] | None:
+    """The groups of a key_share extension (RFC 8446 4.2.8), None where malformed."""
+    if _u16(data)[0] != len(data) - 2:
+        return None
+    groups: set[int] = set()
+    at = 2
+    while at < len(data):
+        group, size_octets = _two_u16(data, at)
+        groups.add(group)
+        at += 4 + size_octets
+    return groups if at == len(data) else None
+
+
+def _over_finite_field(groups: set[int], shares: set[int]) -> bool:
+    """OpenSSL takes the first share it can use; where there is none it asks for one of the groups,
+    curves first."""
+    if not shares.isdisjoint(_FINITE_FIELDS):
+        return True
+    return groups.isdisjoint(_CURVES) and not groups.isdisjoint(_FINITE_FIELDS)
 
 
 def _highest_version(data: bytes) -> int:

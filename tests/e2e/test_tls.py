@@ -81,6 +81,16 @@ def test_a_foreign_alpn_is_answered_by_the_alert_for_it(
     assert "No ALPN negotiated" in s_client(guarded, name=name)
 
 
+@pytest.mark.parametrize("groups", ["ffdhe8192", "ffdhe2048:X25519"])
+def test_no_key_is_agreed_over_a_finite_field(guarded: Guard, groups: str) -> None:
+    assert "alert number 40" in s_client(guarded, "-groups", groups)  # handshake_failure
+
+
+@pytest.mark.parametrize("groups", ["X25519:ffdhe2048", "P-256", "P-521:X25519"])
+def test_curves_are_taken_whatever_stands_behind_them(guarded: Guard, groups: str) -> None:
+    assert "Cipher is TLS_AES_256_GCM_SHA384" in s_client(guarded, "-groups", groups)
+
+
 def test_a_client_cannot_renegotiate(guarded: Guard) -> None:
     arguments = ["openssl", "s_client", "-tls1_2", "-connect"]
     with subprocess.Popen(
