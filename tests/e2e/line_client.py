@@ -53,7 +53,11 @@ class LineClient:
 
     def send(self, octets: bytes) -> None:
         """Send just these octets."""
-        self.sock.sendall(octets)
+        try:
+            self.sock.sendall(octets)
+        except OSError:
+            _forget_errors()
+            raise
 
     def line(self) -> bytes:
         """The next line with its end; what is left, perhaps nothing, at the end of the stream."""
@@ -117,6 +121,20 @@ class LineClient:
         """Close with a TCP reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
+
+
+_spare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _forget_errors() -> None:
+    """Empty OpenSSL's list of this thread's errors.
+
+    Python 3.13 leaves what a failed write adds to it with OpenSSL 3.5, and then reports that for
+    the next read of any other connection that merely has nothing to give yet. This refusal of
+    a list of ciphers empties it as a side effect.
+    """
+    with contextlib.suppress(ssl.SSLError):
+        _spare.set_ciphers("!ALL")
 
 
 def smtp_login(client: LineClient, address: str, password: str) -> bytes:
