@@ -150,7 +150,6 @@ class LimitSettings:
     sessions_per_address: int = 200
     handshakes: int = 512  # TLS handshakes under way at once
     handshake_timeout_s: float = 15.0
-    pre_auth_idle_s: float = 300.0  # SMTP; RFC 5321 4.5.3.2.7
     imap_login_timeout_s: float = 180.0
     backend_reply_s: float = 600.0  # the final 250 after DATA may take ten minutes (4.5.3.2.6)
     smtp_idle_s: float = 300.0

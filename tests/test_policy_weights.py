@@ -72,6 +72,7 @@ def test_recipients_weigh_on_port_25_only(result: RcptResult, expected: float) -
         (ViolationKind.TLS_GARBAGE, Scope.AUTH, 0.3),
         (ViolationKind.LINE_TOO_LONG, Scope.MX, 0.3),
         (ViolationKind.PROXY_HEADER, Scope.AUTH, 0.0),
+        (ViolationKind.ALPN_MISMATCH, Scope.AUTH, 0.0),
     ],
 )
 def test_violations_weigh_by_severity(kind: ViolationKind, scope: Scope, expected: float) -> None:

@@ -54,10 +54,11 @@ _SEVERITY: Final = {
     ViolationKind.BARE_LF: Severity.ACCIDENT,  # printers and shell scripts
     ViolationKind.MECHANISM_NOT_OFFERED: Severity.ACCIDENT,
     ViolationKind.AUTH_NOT_OFFERED: Severity.ACCIDENT,  # a mail program set to "no TLS"
-    ViolationKind.ALPN_MISMATCH: Severity.ACCIDENT,
     ViolationKind.TLS_GARBAGE: Severity.ACCIDENT,  # plain text to a TLS port, or an old TLS
     # Sent by the balancer in front, under whose own address this connection still runs.
     ViolationKind.PROXY_HEADER: Severity.FOREIGN,
+    # A browser led here by a web page, or a TLS examiner's hundred handshakes; refusing is cheap.
+    ViolationKind.ALPN_MISMATCH: Severity.FOREIGN,
 }
 
 

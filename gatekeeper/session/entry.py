@@ -36,7 +36,11 @@ async def hold(service: Service, table: SessionTable, sock: socket.socket, peer:
     """
     waiter = Waiter(service.readiness)
     try:
-        channel = Channel(sock, service.readiness, waiter)
+        try:
+            channel = Channel(sock, service.readiness, waiter)
+        except OSError:  # the epoll takes no more (epoll_ctl(2): ENOSPC, ENOMEM)
+            sock.close()
+            return
         client = await _client(service, channel, peer)
         if client is not None and _admits(service, table, client):
             await _hold_session(service, table, client, channel, waiter)
@@ -67,6 +71,8 @@ async def _hold_session(
         await _converse(table, dialogue)
     except Exception as error:  # a fault of ours costs this client its session, and no other
         table.fault(session, error)
+        if session.link is not None:
+            session.link.abort()
     finally:
         if session.link is None:
             _let_go(session, dialogue)
