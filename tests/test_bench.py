@@ -14,7 +14,7 @@ from bench import ban, configs, endurance, report
 from bench.configs import Backend, Front
 from bench.measure import Wrong, parse_report
 from bench.proxies import CONTENDERS
-from bench.results import BanLine, Line, Results, Sample
+from bench.results import GUARD, OTHERS, BanLine, Line, Results, Sample
 from bench.scenarios import IDLE, SCENARIOS, Service
 from bench.workshop import BENCH, Certificates, free_ports
 from gatekeeper.config import load
@@ -77,7 +77,7 @@ def test_every_contender_runs_one_worker(tmp_path: Path) -> None:
 
 
 def test_there_is_one_guard_and_both_others_default_and_tuned() -> None:
-    assert [one.name for one in CONTENDERS] == [report.GUARD, *report.OTHERS]
+    assert [one.name for one in CONTENDERS] == [GUARD, *OTHERS]
 
 
 # ---- scenarios ----
