@@ -39,14 +39,14 @@ def test_both_servers_log_an_announced_address(mail: Mail) -> None:
         client.send(b"PROXY TCP4 192.0.2.77 127.0.0.1 5577 25\r\n")
         assert client.reply().startswith(b"220 ")
         client.command(b"QUIT")
-    # Postfix's log is written by a process of its own, a little later.
+    # Logs are written by processes of their own, a little later.
     announced = "connect from unknown[192.0.2.77]"
     wait_until(lambda: announced in mail.postfix.log(), f"Postfix logs {announced}")
     with LineClient(mail.dovecot.imap) as client:
         client.line()
         client.ask(b'a ID ("x-originating-ip" "192.0.2.78" "x-originating-port" "5578")')
         client.ask(f"b LOGIN {ALICE} {PASSWORDS[ALICE]}".encode())
-    assert "rip=192.0.2.78" in mail.dovecot.log()
+    wait_until(lambda: "rip=192.0.2.78" in mail.dovecot.log(), "Dovecot logs rip=192.0.2.78")
 
 
 def test_exim_takes_mail_behind_a_proxy_header(exim_ports: dict[str, int]) -> None:
