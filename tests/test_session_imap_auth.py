@@ -140,7 +140,7 @@ async def test_a_literal_may_hold_what_looks_like_a_command() -> None:
         assert attempts(talk) == [("LOGIN", "ann", b"x\r\nA2 OK y\r\n\r\n")]
 
 
-@pytest.mark.parametrize("answer", ["NO [TOOBIG] too big", "BAD no literals"])
+@pytest.mark.parametrize("answer", ["NO [TOOBIG] too big", "NO not so", "BAD no literals"])
 @virtual_time
 async def test_a_backend_that_refuses_a_literal_gets_no_more_and_blames_nobody(answer: str) -> None:
     async with imap() as rig:

@@ -126,6 +126,9 @@ class ImapAuth:
         verdict = None
         if self._attempt is not None:
             result = auth_result(response)
+            if result is AuthResult.FAILURE and not legs.sent_whole:
+                # A refused literal is no word on the credential in it, which the backend never saw.
+                result = AuthResult.PROTOCOL
             verdict = await legs.judge(AuthOutcome(self._attempt, result))
             if result is AuthResult.SUCCESS and verdict.action >= Action.REJECT:
                 await self._refuse(verdict)  # the backend said yes, the guard says no

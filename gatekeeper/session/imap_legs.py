@@ -40,6 +40,7 @@ class ImapLegs(Dialogue):
         super().__init__(service, session, client, waiter)
         self.commands = ImapCommands(refuse_login=client.tls is None)
         self.responses = ImapResponses()
+        self.sent_whole = True
         self._listing: Response | None = None  # the last response that listed capabilities
 
     @property
@@ -136,7 +137,9 @@ class ImapLegs(Dialogue):
         answer. A backend that refuses a literal answers with its tag, and gets no more.
 
         Every literal is sent as a synchronising one: a backend that does not know the others would
-        read their octets as commands, which nobody judged (RFC 7888 3)."""
+        read their octets as commands, which nobody judged (RFC 7888 3). Afterwards `sent_whole`
+        tells whether the answer is about the whole command."""
+        self.sent_whole = False
         first, *further = synchronised(segment.raw)
         await self.to_backend(first)
         for piece in further:
@@ -144,6 +147,7 @@ class ImapLegs(Dialogue):
             if response.tag != b"+":
                 return untagged, response
             await self.to_backend(piece)
+        self.sent_whole = True
         return await self.answer(tag, within_s)
 
     def rewritten(self, response: Response) -> bytes:
