@@ -83,7 +83,7 @@ class Channel:
         except ssl.SSLEOFError:
             return b""
         except OSError as error:
-            raise PeerBroken(_describe(error)) from error
+            raise _broken(error) from error
         return None
 
     def receive_into_nowait(self, view: memoryview) -> int | None:
@@ -97,7 +97,7 @@ class Channel:
         except ssl.SSLEOFError:
             return 0
         except OSError as error:
-            raise PeerBroken(_describe(error)) from error
+            raise _broken(error) from error
         return None
 
     def send_nowait(self, octets: bytes | memoryview) -> int:
@@ -116,7 +116,7 @@ class Channel:
         except ssl.SSLWantReadError:
             self.wants = IN
         except OSError as error:
-            raise PeerBroken(_describe(error)) from error
+            raise _broken(error) from error
         return 0
 
     def half_close_nowait(self) -> None:
@@ -131,10 +131,12 @@ class Channel:
 
     def _say_end(self) -> None:
         if self.tls is not None:
-            try:  # noqa: SIM105  # without a context manager: this ends every session
+            try:
                 self.tls.unwrap()  # sends close_notify, then wants the peer's: not waited for
-            except (OSError, ValueError):
+            except ssl.SSLWantReadError:
                 pass
+            except (OSError, ValueError) as error:
+                _forget_tls_errors(error)
 
     # -- from a dialogue task ---------------------------------------------------------------
 
@@ -219,7 +221,7 @@ class Channel:
         except BlockingIOError:
             return None
         except OSError as error:
-            raise PeerBroken(_describe(error)) from error
+            raise _broken(error) from error
 
     async def handshake(
         self, context: ssl.SSLContext, deadline: float, *, server_name: str | None = None
@@ -238,7 +240,7 @@ class Channel:
             )
         except (OSError, ValueError) as error:  # the peer went away in the meantime
             self._drop()
-            raise PeerBroken(_describe(error)) from error
+            raise _broken(error) from error
         self.sock = self.tls = tls
         while True:
             try:
@@ -248,7 +250,7 @@ class Channel:
             except ssl.SSLWantWriteError:
                 self.wants = OUT
             except OSError as error:
-                raise PeerBroken(_describe(error)) from error
+                raise _broken(error) from error
             else:
                 return
             await self.pause(deadline)
@@ -348,6 +350,27 @@ async def connect(
 def deadline_in(seconds: float) -> float:
     """The Trio time `seconds` from now."""
     return trio.current_time() + seconds
+
+
+_spare_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _broken(error: Exception) -> PeerBroken:
+    """What to raise for a leg that an error has ended."""
+    _forget_tls_errors(error)
+    return PeerBroken(_describe(error))
+
+
+def _forget_tls_errors(error: Exception) -> None:
+    """Keep the error of one connection from another.
+
+    OpenSSL notes errors by thread. From 3.5 on a write to a peer that has reset leaves its note
+    behind where CPython 3.13 raises the plain `OSError`, and the next read that finds nothing, on
+    whatever connection, is told of it. A cipher list that cannot be has CPython empty the notes.
+    """
+    if not isinstance(error, ssl.SSLError):
+        with contextlib.suppress(ssl.SSLError):
+            _spare_context.set_ciphers("!ALL")
 
 
 def _describe(error: Exception) -> str:

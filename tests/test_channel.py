@@ -673,3 +673,20 @@ async def test_closing_a_leg_whose_peer_is_gone_does_not_raise(kind: Kind) -> No
         reset(far.sock)
         channel.close()
         assert channel.closed
+
+
+@every_tls
+@virtual_time
+async def test_an_error_of_one_leg_is_not_told_to_another(kind: Kind) -> None:
+    """OpenSSL 3.5 under CPython 3.13 did: its notes of errors are the thread's."""
+    async with legs() as made:
+        quiet, far = await leg(made, kind)
+        for _ in range(3):
+            channel, gone = await leg(made, kind)
+            reset(gone.sock)
+            with pytest.raises(PeerBroken):
+                await channel.send(b"hello", deadline_in(5))
+            assert quiet.receive_nowait(RECORD_OCTETS) is None
+            channel.abort()
+        await far.send(b"still here")
+        assert await quiet.receive(deadline_in(5)) == b"still here"

@@ -228,7 +228,7 @@ class SmtpDialogue(SmtpLegs):
             if step.neutralised and not neutralised:
                 neutralised = True
                 await self.judge(_NEUTRALISED)
-            if step.done and (early := self._early_reply()) is not None:
+            if step.done and step.forward and (early := self._early_reply()) is not None:
                 self.backend.abort()
                 await self.to_client(early.raw)
                 return End.BACKEND
