@@ -301,8 +301,7 @@ class Channel:
     def abort(self) -> None:
         """Close with RST: whatever is in flight is lost, and the peer knows at once."""
         if not self._closed:
-            with contextlib.suppress(OSError):
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+            close_by_reset(self.sock)
             self._drop()
 
     @property
@@ -317,6 +316,12 @@ class Channel:
             self.sock.close()
         except OSError:
             pass
+
+
+def close_by_reset(sock: socket.socket) -> None:
+    """Have the next close of `sock` send RST instead of FIN. Never raises."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
 
 
 _bulk = bytearray()

@@ -2,13 +2,13 @@
 
 import errno
 import socket
-import struct
 from collections.abc import Callable
 from typing import Final
 
 import trio
 
 from gatekeeper.ban import Scope
+from gatekeeper.channel import close_by_reset
 from gatekeeper.events import MailProtocol
 from gatekeeper.ledger import Ledger
 from gatekeeper.prefix import entity
@@ -23,7 +23,6 @@ OVERLOAD_PAUSE_S: Final = 0.1
 DEFER_ACCEPT_S: Final = 5  # a client that speaks first is accepted with its first octets (tcp(7))
 
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_LINGER_RST: Final = struct.pack("ii", 1, 0)
 
 
 def bind(endpoint: Endpoint, tls: TlsMode) -> socket.socket:
@@ -94,7 +93,7 @@ class Server:
         self.accepted += 1
         if not service.listener.proxy_protocol_from and self._is_banned(service, peer[0]):
             self.refused_banned += 1
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+            close_by_reset(connection)
             connection.close()
             return
         self._sessions.start_soon(hold, service, self._table, connection, peer)

@@ -22,12 +22,9 @@ from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.framing import Segment
 from gatekeeper.wire.imap_responses import Response, Status, auth_result
 from gatekeeper.wire.mechanisms import ALLOWED_MECHANISMS
-from gatekeeper.wire.sasl import SaslExchange
+from gatekeeper.wire.sasl import FAIL_IN_CHALLENGE, SaslExchange
 
 _CANCEL: Final = b"*\r\n"
-
-# See session.smtp_auth: the error document in a continuation is the verdict.
-_FAIL_IN_CHALLENGE: Final = frozenset({"XOAUTH2", "OAUTHBEARER"})
 
 
 class ImapAuth:
@@ -113,7 +110,7 @@ class ImapAuth:
 
     async def _failed_in_challenge(self, mechanism: str) -> bool:
         """Score a failure that a challenge told; whether the session is to be closed for it."""
-        if self._attempt is None or mechanism not in _FAIL_IN_CHALLENGE:
+        if self._attempt is None or mechanism not in FAIL_IN_CHALLENGE:
             return False
         attempt, self._attempt = self._attempt, None
         verdict = await self._legs.judge(AuthOutcome(attempt, AuthResult.FAILURE))

@@ -21,15 +21,11 @@ from gatekeeper.sessions import End
 from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.framing import Segment
 from gatekeeper.wire.mechanisms import ALLOWED_MECHANISMS
-from gatekeeper.wire.sasl import SaslExchange
+from gatekeeper.wire.sasl import FAIL_IN_CHALLENGE, SaslExchange
 from gatekeeper.wire.smtp_replies import Reply, auth_result, format_reply
 
 AUTH_REPLY_S: Final = 60.0  # a backend's own failure delay is seconds; a slow directory a minute
 _CANCEL: Final = b"*\r\n"
-
-# These say "wrong" in a 334 with an error document and only then 535 (RFC 7628 3.2.3); a client may
-# hang up in between, so the challenge is the verdict.
-_FAIL_IN_CHALLENGE: Final = frozenset({"XOAUTH2", "OAUTHBEARER"})
 
 _DEFERRED: Final = format_reply(454, "4.7.0", "Temporary authentication failure")
 _REJECTED: Final = format_reply(535, "5.7.8", "Authentication credentials invalid")
@@ -126,7 +122,7 @@ class SmtpAuth:
 
     async def _failed_in_challenge(self) -> bool:
         """Score a failure that a challenge told; whether the session is to be closed for it."""
-        if self._attempt is None or self._mechanism not in _FAIL_IN_CHALLENGE:
+        if self._attempt is None or self._mechanism not in FAIL_IN_CHALLENGE:
             return False
         attempt, self._attempt = self._attempt, None
         verdict = await self._legs.judge(AuthOutcome(attempt, AuthResult.FAILURE))

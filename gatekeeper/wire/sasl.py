@@ -19,6 +19,10 @@ MAX_RESPONSE_OCTETS: Final = 12_288  # RFC 4954 4: sufficient for every known me
 MAX_PART_OCTETS: Final = 1_024  # RFC 4616 says 255 octets; real backends take more
 MAX_AUTHCID_CHARACTERS: Final = 1_024  # NFKC is quadratic in a run of combining marks
 
+# The backend says "wrong" in a challenge (334, `+`) with an error document and only then refuses
+# (RFC 7628 3.2.3). A client may hang up in between, so the challenge is the verdict.
+FAIL_IN_CHALLENGE: Final = frozenset({"XOAUTH2", "OAUTHBEARER"})
+
 MALFORMED: Final = Violation(ViolationKind.BAD_SASL, b"")
 
 _KVSEP: Final = b"\x01"  # RFC 7628 3.1
