@@ -10,6 +10,7 @@ from typing import Protocol
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.events import Client, JudgedEvent
 from gatekeeper.prefix import Prefix
+from gatekeeper.remembered import Memory
 from gatekeeper.verdict import Verdict
 
 
@@ -73,6 +74,17 @@ class Store(Protocol):
 
     async def record(self, changes: Sequence[BanChange], now: float) -> None:
         """Write `changes` durably, in order, all or none. Raises `StoreError`."""
+        ...
+
+    async def recall(self, now: float) -> list[Memory]:
+        """What `remember` was told and is still of interest at Unix time `now`: no `Unlocked`, no
+        lock that has ended, no familiar pair or score older than the Store keeps them.
+        Raises `StoreError`."""
+        ...
+
+    async def remember(self, memories: Sequence[Memory], now: float) -> None:
+        """Write `memories` durably, in order, all or none; each replaces the one of its key.
+        Raises `StoreError`."""
         ...
 
     async def aclose(self) -> None:

@@ -11,8 +11,9 @@ class Action(IntEnum):
     PASS = 0
     DELAY = 1  # the same, after `delay_s`
     DEFER = 2  # answered locally with a temporary failure
-    REJECT = 3  # answered locally with a permanent failure
-    CLOSE = 4  # answered locally, then the session ends
+    DECOY = 3  # a credential answered as if the backend had refused it, which never saw it
+    REJECT = 4  # answered locally with a permanent failure
+    CLOSE = 5  # answered locally, then the session ends
 
 
 class Reason(Enum):
@@ -27,6 +28,20 @@ class Reason(Enum):
     OPERATOR = "operator"
     TOO_MANY_CONNECTIONS = "too-many-connections"
     BACKEND_UNAVAILABLE = "backend-unavailable"
+    # A login, before the backend sees it:
+    REPEATED_PASSWORD = "repeated-password"  # the backend refused this very pair a moment ago
+    TRAP_ACCOUNT = "trap-account"  # nobody has this account
+    ACCOUNT_LOCKED = "account-locked"  # by the operator
+    FAMILIAR_GUESSING = "familiar-guessing"  # wrong passwords from where the account is at home
+    SUSPECT_SOURCE = "suspect-source"  # the address itself has failed too often
+    SUSPECT_NETWORK = "suspect-network"  # the networks around it have
+    SPRAYED_PASSWORD = "sprayed-password"  # tried on many accounts
+    ACCOUNT_ATTACKED = "account-attacked"  # strangers guess at this account
+    ACCOUNT_LANE_LOCKED = "account-lane-locked"  # they guess so much that strangers must prove more
+    ATTACK_LEVEL = "attack-level"  # strangers guess everywhere
+    # Recipients:
+    RECIPIENT_RATE = "recipient-rate"  # of an address or an account
+    ACCOUNT_HELD = "account-held"  # it behaves like a stolen one
 
 
 @dataclass(frozen=True, slots=True)

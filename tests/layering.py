@@ -23,6 +23,7 @@ LEVELS: Final = {
     "verdict": 0,
     "ban": 0,
     "prefix": 0,
+    "remembered": 0,
     "secret": 0,
     "settings": 0,
     "wire": 1,
