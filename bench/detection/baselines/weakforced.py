@@ -38,9 +38,11 @@ class Weakforced:
                 return decided(event, "pass")
             case "connect":
                 return decided(event, "pass")
-            case _:
+            case "rcpt":
                 outcome = "ok" if event["exists"] else "fail"
                 return decided(event, "pass", "unavailable" if self._outage else outcome)
+            case kind:
+                raise ValueError(f"unknown kind of event: {kind!r}")
 
     def _login(self, event: Event) -> Decision:
         self._advance(int(event["t"] // WINDOW_S))
