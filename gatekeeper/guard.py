@@ -1,38 +1,56 @@
-"""The local judge: counters, Facts, Rules, one verdict.
+"""The local judge: evidence, Facts, Rules, one verdict.
 
 Nothing here awaits, so between reading a counter and making the ban no other session runs: of
 parallel guesses exactly the one that reaches the threshold bans, whichever connection it is on.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from gatekeeper.abc import BanChange, Lift
 from gatekeeper.ban import Scope
-from gatekeeper.events import AuthOutcome, AuthResult, Client, JudgedEvent
+from gatekeeper.events import (
+    AuthAttempt,
+    AuthOutcome,
+    Client,
+    JudgedEvent,
+    RcptAttempt,
+    RcptOutcome,
+    Violation,
+)
+from gatekeeper.journal import Journal
 from gatekeeper.ledger import Ledger
-from gatekeeper.policy.counters import RecentPairs, ScoreTable
+from gatekeeper.policy.evidence import Evidence, Seen
 from gatekeeper.policy.facts import Facts
+from gatekeeper.policy.keys import Place, place
 from gatekeeper.policy.prefix_set import PrefixSet
-from gatekeeper.policy.rules import BUILT_IN, Rule
-from gatekeeper.policy.weights import weight
+from gatekeeper.policy.rules import BUILT_IN, BuiltIn
+from gatekeeper.policy.thresholds import ban_due, tarpit_s
 from gatekeeper.prefix import Prefix
+from gatekeeper.remembered import AccountLock
 from gatekeeper.settings import Mode, Settings
-from gatekeeper.verdict import PASS, Verdict, strongest
+from gatekeeper.verdict import PASS, Action, Reason, Verdict, strongest
 
 OnVerdict = Callable[[Client, JudgedEvent, Verdict, bool], None]
+OnLock = Callable[[AccountLock, str], None]
+
+_REFUSALS: Final = frozenset({Action.DEFER, Action.DECOY, Action.REJECT})
+_NO_GUESSES: Final = frozenset({Reason.REPEATED_PASSWORD, Reason.ACCOUNT_LOCKED})
 
 
-def _ignore(client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool) -> None:
-    """The `on_verdict` of a guard nobody listens to."""
+def _ignore(*_: object) -> None:
+    """What a guard nobody listens to calls."""
 
 
 class Guard:
     """Judges every Event of this process (`gatekeeper.abc.Judge`).
 
-    `clock` gives monotonic seconds. `fingerprint_key` is random, made anew at each start and never
-    stored (at most 64 octets). `on_verdict(client, event, verdict, enforced)` hears every verdict
-    other than `PASS`, also those that observe mode does not carry out; it must be quick and must
-    not raise.
+    `clock` gives Unix time that never goes back. `account_secret` is kept over restarts,
+    `password_secret` is made anew at each start and never stored (at most 64 octets each).
+    `on_verdict(client, event, verdict, enforced)` hears every verdict other than `PASS`, also those
+    that observe mode does not carry out; `on_lock(lock, account)` of accounts that are held. Both
+    must be quick and must not raise.
     """
 
     def __init__(
@@ -41,98 +59,156 @@ class Guard:
         ledger: Ledger,
         *,
         clock: Callable[[], float],
-        fingerprint_key: bytes,
-        rules: Sequence[Rule] = BUILT_IN,
+        account_secret: bytes,
+        password_secret: bytes,
+        rules: Sequence[BuiltIn] = BUILT_IN,
         on_verdict: OnVerdict = _ignore,
+        on_lock: OnLock = _ignore,
     ) -> None:
-        policy = settings.policy
-        self._policy = policy
-        self._enforced = settings.mode is Mode.ENFORCE
-        self._allowed = PrefixSet(settings.allow)
+        self.evidence = Evidence(
+            settings.policy, account_secret=account_secret, password_secret=password_secret
+        )
+        self.journal = Journal()
+        self.would_have: Counter[Reason] = Counter()  # verdicts not carried out, by reason
         self._ledger = ledger
         self._clock = clock
-        self._fingerprint_key = fingerprint_key
         self._rules = tuple(rules)
         self._on_verdict = on_verdict
-        self._auth_scores: ScoreTable[Prefix] = ScoreTable(policy.auth_half_life_s)
-        self._mx_scores: ScoreTable[Prefix] = ScoreTable(policy.mx_half_life_s)
-        self._wrong_pairs = RecentPairs(policy.repeat_window_s)
+        self._on_lock = on_lock
+        self._by_kind: dict[type, tuple[BuiltIn, ...]] = {}
+        self.reconfigure(settings)
         ledger.subscribe(self._forget_lifted)
 
     def reconfigure(self, settings: Settings) -> None:
-        """Judge by new settings from the next Event on; all counters stay as they are. Half-lives
-        and the repeat window belong to the counters and change with the next start."""
-        self._policy = settings.policy
-        self._enforced = settings.mode is Mode.ENFORCE
+        """Judge by new settings from the next Event on; all counters stay as they are."""
+        self._settings = settings
+        self._observed = frozenset(
+            rule.name
+            for rule in self._rules
+            if settings.rules.get(rule.name, settings.mode) is Mode.OBSERVE
+        )
         self._allowed = PrefixSet(settings.allow)
+        self.evidence.reconfigure(settings.policy)
+        logins = self.evidence.logins
+        logins.traps = frozenset(map(logins.account_key, settings.trap_accounts))
+        self.evidence.sending.overrides = {
+            logins.account_key(name): own for name, own in settings.accounts.items()
+        }
 
     async def judge(self, event: JudgedEvent, client: Client) -> Verdict:
-        """See `gatekeeper.abc.Judge`. Allowed clients always pass and are never counted."""
+        """See `gatekeeper.abc.Judge`."""
+        return self.decide(event, client)
+
+    def decide(self, event: JudgedEvent, client: Client) -> Verdict:
+        """The verdict on `event`. Allowed clients always pass and are never counted."""
         entity = client.entity
         if self._allowed and self._allowed.overlaps(entity):
             return PASS
-        facts = self._gather(event, client)
-        opinions = [opinion for rule in self._rules if (opinion := rule(event, facts)) is not None]
-        if not opinions:
-            return PASS
-        verdict = strongest(opinions)
-        if verdict == PASS:
-            return PASS
-        if not self._enforced:
-            self._on_verdict(client, event, verdict, False)
-            return PASS
+        where = place(entity)
+        now = self._clock()
+        if self._ledger.find(entity, client.scope) is not None:
+            seen = Seen(self._banned_facts(client.scope))
+        else:
+            seen = self._see(event, client, where, now)
+        verdict = self._opinion(event, client, seen.facts)
+        if isinstance(event, AuthAttempt):
+            verdict, seen = self._after_attempt(event, client, seen, verdict, where, now)
+        elif isinstance(event, RcptAttempt) and verdict.action is Action.DEFER:
+            self.evidence.recipient_refused(event, client.scope, where, now)
+        if seen.lock is not None and isinstance(event, AuthOutcome | RcptOutcome):
+            self._on_lock(seen.lock, event.attempt.authcid)
         if verdict.ban:
-            if self._ledger.ban(entity, facts.scope, verdict.reason) is not None:
-                self._start_anew(entity, facts)
-            else:  # a host that is never banned, such as a webmail beside the guard, is slowed
-                verdict = Verdict(verdict.action, verdict.reason, self._policy.tarpit_max_s)
-        self._on_verdict(client, event, verdict, True)
+            verdict = self._ban(client, verdict, seen.facts, where, now)
+        self.journal.note(event, client, seen, verdict, where, now)
+        if verdict != PASS:
+            self._on_verdict(client, event, verdict, True)
         return verdict
 
     def score(self, entity: Prefix, scope: Scope) -> float:
         """The score of `entity` in `scope` as it is now; 0 where nothing is known of it."""
-        return self._scores(scope).value(entity, self._clock())
+        evidence, where = self.evidence, place(entity)
+        scores = evidence.mx_scores if scope is Scope.MX else evidence.logins.scores
+        return scores.sources.value(where.source, self._clock())
 
-    def _gather(self, event: JudgedEvent, client: Client) -> Facts:
-        """Count the Event and tell what is known of its client.
+    # -- the parts --------------------------------------------------------------------------
 
-        A banned entity is no longer counted: what its other connections had under way must not
-        raise the level of a ban that is already made.
-        """
-        scope, entity, now = client.scope, client.entity, self._clock()
-        scores = self._scores(scope)
-        before = score = scores.value(entity, now)
-        if self._ledger.find(entity, scope) is not None:
-            return Facts(scope, True, before, score, False, self._policy)
-        repeated = self._is_repeated(event, entity, now)
-        added = weight(event, scope, repeated, self._policy)
-        if added > 0:
-            score = scores.add(entity, added, now)
-        return Facts(scope, False, before, score, repeated, self._policy)
+    def _see(self, event: JudgedEvent, client: Client, where: Place, now: float) -> Seen:
+        """Count the Event and tell what is known of it."""
+        evidence, scope = self.evidence, client.scope
+        match event:
+            case AuthAttempt():
+                return evidence.attempt(event, where, now)
+            case AuthOutcome():
+                return evidence.outcome(event, where, now)
+            case RcptAttempt():
+                return evidence.recipient(event, scope, where, now)
+            case RcptOutcome():
+                return evidence.recipient_outcome(event, scope, where, now)
+            case Violation():
+                return evidence.violation(event, scope, where, now)
+            case _:
+                return evidence.anything(scope, where, now)
 
-    def _is_repeated(self, event: JudgedEvent, entity: Prefix, now: float) -> bool:
-        """Whether this very wrong password was counted before. Not knowable where the mechanism
-        does not show the password (SCRAM): then each failure counts."""
-        if not isinstance(event, AuthOutcome) or event.result is not AuthResult.FAILURE:
-            return False
-        secret = event.attempt.secret
-        if secret is None:
-            return False
-        account = event.attempt.authcid.encode("utf-8", "surrogatepass")
-        context = bytes((len(entity.packed),)) + entity.packed + account
-        return self._wrong_pairs.seen(secret.fingerprint(self._fingerprint_key, context), now)
+    def _banned_facts(self, scope: Scope) -> Facts:
+        policy = self._settings.policy
+        return Facts(scope, True, 0.0, 0.0, policy.auth_ban_score, False, policy)
 
-    def _scores(self, scope: Scope) -> ScoreTable[Prefix]:
-        return self._mx_scores if scope is Scope.MX else self._auth_scores
+    def _opinion(self, event: JudgedEvent, client: Client, facts: Facts) -> Verdict:
+        """The strongest opinion that is carried out; what is only watched is counted."""
+        opinions = []
+        for built_in in self._rules_for(type(event)):
+            opinion = built_in.rule(event, facts)
+            if opinion is None:
+                continue
+            if built_in.name in self._observed:
+                self.would_have[opinion.reason] += 1
+                self._on_verdict(client, event, opinion, False)
+            elif built_in.needs_learning and facts.login is not None and not facts.login.learned:
+                self.would_have[opinion.reason] += 1
+            else:
+                opinions.append(opinion)
+        return strongest(opinions) if opinions else PASS
 
-    def _start_anew(self, entity: Prefix, facts: Facts) -> None:
-        """What led to a ban is paid for by it, and counts half when it has run out: a person's next
-        mistype is not a ban again. Who guesses on is banned sooner, and longer, by escalation."""
-        scores = self._scores(facts.scope)
-        scores.discard(entity)
-        scores.add(entity, facts.ban_score / 2, self._clock())
+    def _rules_for(self, kind: type) -> tuple[BuiltIn, ...]:
+        found = self._by_kind.get(kind)
+        if found is None:
+            found = tuple(rule for rule in self._rules if not rule.events or kind in rule.events)
+            self._by_kind[kind] = found
+        return found
+
+    def _after_attempt(
+        self,
+        event: AuthAttempt,
+        client: Client,
+        seen: Seen,
+        verdict: Verdict,
+        where: Place,
+        now: float,
+    ) -> tuple[Verdict, Seen]:
+        """Count a credential that is refused here as a guess; it may be the one that bans. Its
+        answer is as late as the backend's would be at this score."""
+        if verdict.action not in _REFUSALS:
+            if not seen.facts.banned:
+                self.evidence.let_through(seen, now)
+            return verdict, seen
+        if verdict.reason not in _NO_GUESSES:
+            seen = seen._replace(facts=self.evidence.refused(seen, where, now))
+        if ban_due(seen.facts):
+            verdict = strongest([verdict, self._opinion(event, client, seen.facts)])
+        if verdict.action in {Action.DECOY, Action.REJECT}:
+            verdict = Verdict(verdict.action, verdict.reason, tarpit_s(seen.facts))
+        return verdict, seen
+
+    def _ban(
+        self, client: Client, verdict: Verdict, facts: Facts, where: Place, now: float
+    ) -> Verdict:
+        scope, first_s = facts.scope, verdict.ban_first_s
+        if self._ledger.ban(client.entity, scope, verdict.reason, first_s=first_s) is not None:
+            self.evidence.start_anew(scope, where.source, facts.ban_score, now)
+            return verdict
+        # A host that is never banned, such as a webmail beside the guard, is slowed.
+        return Verdict(verdict.action, verdict.reason, self._settings.policy.tarpit_max_s)
 
     def _forget_lifted(self, change: BanChange) -> None:
-        """Whoever is unbanned starts anew; else his next mistype would ban him again."""
-        if isinstance(change, Lift):
-            self._scores(change.scope).discard(change.prefix)
+        if isinstance(change, Lift) and change.prefix.length in {32, 64}:
+            self.evidence.forget(change.scope, place(change.prefix).source)

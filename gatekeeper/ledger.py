@@ -109,12 +109,13 @@ class Ledger:
         reason: Reason,
         *,
         seconds: float | None = None,
+        first_s: float | None = None,
         origin: Origin = Origin.RULE,
         note: str = "",
     ) -> Ban | None:
         """Ban `prefix` from `scope` from now, and tell the subscribers.
 
-        Lasts `seconds`, or where None as long as the escalation says. A ban in force is not made
+        Lasts `seconds`, or where None as long as the escalation says (from `first_s`). A ban in force is not made
         twice: a Rule gets it back as it is, so that parallel connections do not escalate; an
         operator's or an imported ban replaces it. Returns None where `prefix` is never banned.
         Raises `ValueError` for a prefix no ban can be made for, and for `seconds` that are not
@@ -131,7 +132,7 @@ class Ledger:
         if held is not None and origin is Origin.RULE:
             return held
         level = next_level(held or self._past.get((prefix, scope)), now, self._settings)
-        until = now + (ban_seconds(level, self._settings) if seconds is None else seconds)
+        until = now + (ban_seconds(level, self._settings, first_s) if seconds is None else seconds)
         ban = Ban(prefix, scope, reason, level, now, until, origin, _storable(note))
         self._make_room(ban)
         self._put(ban)

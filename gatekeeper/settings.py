@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gatekeeper.events import MailProtocol
 from gatekeeper.prefix import Prefix
+from gatekeeper.verdict import Reason
 
 
 class Mode(Enum):
@@ -122,24 +123,52 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """The first policy's numbers; each is explained where its Rule is."""
+    """The policy's numbers; each is explained where its Rule is (`gatekeeper.policy`)."""
 
-    auth_ban_score: float = 8.0  # scope auth: banned when the score reaches this
+    auth_ban_score: float = 10.0  # scope auth: banned when the score reaches this
+    auth_ban_score_per_account: float = 3.0  # and this more for each account at home there
+    auth_suspect_share: float = 0.6  # of the ban score: from here strangers are put off
     auth_tarpit_score: float = 3.0  # from here refusals are delayed
     auth_failure_weight: float = 1.0
     auth_half_life_s: float = 6 * 3600.0
+    network_suspect_score: float = 40.0  # of a /24 or /48; half of it of a /56
+    ban_spares_s: float = 72 * 3600.0  # an address somebody logged in from is not banned for guesses
     mx_ban_score: float = 20.0
-    mx_tarpit_score: float = 5.0
-    unknown_recipient_weight: float = 1.0
     mx_half_life_s: float = 3600.0
     violation_weight: float = 1.0
     hostile_violation_weight: float = 5.0  # smuggling; AUTH on port 25
     tarpit_base_s: float = 1.0  # doubled for each further failure
     tarpit_max_s: float = 8.0
     repeat_window_s: float = 24 * 3600.0  # an identical wrong password counts once in this time
+    refused_for_s: float = 300.0  # it is answered here for so long after the backend refused it
+    retry_after_s: float = 45.0  # who was asked to come again is let through after this
+    asked_back_ppm: float = 800.0  # of good logins, at most, are asked to come again
+    sprayed_accounts: int = 4  # a password that failed on so many accounts is a sprayed one
+    attacked_guesses: int = 8  # wrong passwords by strangers, a day: an account under attack
+    lane_guesses: int = 25  # so many lock the strangers' lane
+    lane_lock_s: float = 3600.0
+    familiar_guesses_hour: int = 12  # wrong passwords an hour from where accounts are at home
+    harvest_defer: int = 50  # unknown recipients a day, more than half of all: put off
+    harvest_ban: int = 200  # and banned from port 25
+    harvest_ban_first_s: float = 3600.0
+    recipients_per_address_day: int = 10_000
+    recipients_burst: int = 200  # of one account, at once
+    recipients_10m: int = 100  # the rate behind the burst
+    recipients_day: int = 1_000
+    new_nets_hour: int = 5  # an account that logs in from so many new nets within an hour is held
+    account_hold_s: float = 24 * 3600.0
     ban_first_s: float = 600.0
     ban_max_s: float = 7 * 24 * 3600.0
     ban_memory_s: float = 30 * 24 * 3600.0  # clean this long and the next ban is a first one
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """What is different for one account; None is as `[policy]` has it."""
+
+    recipients_burst: int | None = None
+    recipients_10m: int | None = None
+    recipients_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,5 +205,8 @@ class Settings:
     enforce: EnforceSettings = field(default_factory=EnforceSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    rules: dict[Reason, Mode] = field(default_factory=dict)  # those whose mode is not `mode`
+    accounts: dict[str, AccountSettings] = field(default_factory=dict)  # by lower-case name
+    trap_accounts: tuple[str, ...] = ()  # nobody has them; who tries one is a guesser
     limits: LimitSettings = field(default_factory=LimitSettings)
     files: tuple[Path, ...] = ()  # what was read, for `check` and the log

@@ -49,7 +49,7 @@ class Verdict:
     """An opinion on one Event.
 
     `delay_s` is waited before the answer, whatever the action. `ban` asks the Ledger to ban the
-    client's entity in its scope. Replies are made by the session from `action`: generic on
+    client's entity in its scope; the first such ban lasts `ban_first_s`, None is the policy's time. Replies are made by the session from `action`: generic on
     purpose, so that a stranger learns nothing of the rule.
     """
 
@@ -57,6 +57,7 @@ class Verdict:
     reason: Reason
     delay_s: float = 0.0
     ban: bool = False
+    ban_first_s: float | None = None
 
 
 PASS: Final = Verdict(Action.PASS, Reason.NONE)
@@ -65,10 +66,12 @@ PASS: Final = Verdict(Action.PASS, Reason.NONE)
 def strongest(verdicts: list[Verdict]) -> Verdict:
     """One verdict for several: the strongest action, the longest delay, a ban if any asks.
 
-    An empty list is `PASS`; of equal actions the first gives the reason.
+    An empty list is `PASS`; of equal actions the first gives the reason, of bans the longest time.
     """
     if not verdicts:
         return PASS
     top = max(verdicts, key=lambda verdict: verdict.action)
     delay_s = max(verdict.delay_s for verdict in verdicts)
-    return Verdict(top.action, top.reason, delay_s, any(verdict.ban for verdict in verdicts))
+    bans = [verdict.ban_first_s for verdict in verdicts if verdict.ban]
+    first_s = max((first for first in bans if first is not None), default=None)
+    return Verdict(top.action, top.reason, delay_s, bool(bans), first_s)

@@ -1,4 +1,4 @@
-"""Counters of bounded size: decaying scores and pairs seen lately.
+"""Counters of bounded size: decaying scores, each with a mark of what they were made of.
 
 Theory of operation. A score halves every `half_life_s`. Two scores that decay alike never change
 their order, so a score is kept as one number that does not move while it rests:
@@ -16,33 +16,34 @@ does not depend on the number of keys.
 All instants are monotonic seconds and come in as arguments.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections import deque
+from collections.abc import Hashable, Iterator
 from math import floor, log2
 from typing import Final, Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
-MAX_SCORES: Final = 200_000  # about 40 MB full; a day of a large botnet's addresses
-MAX_PAIRS: Final = 100_000  # about 20 MB full
+MAX_SCORES: Final = 100_000  # about 25 MB full; a day of a large botnet's addresses
 MAX_SCORE: Final = 1024.0  # far above every threshold; keeps the number of queues small
+MARKS: Final = 64
 FAINT: Final = 1 / 16  # a score decayed to this says nothing any more
 SWEEP_STEPS: Final = 4  # stale or faint places looked at per event: more than an event leaves
 
 
 class ScoreTable(Generic[Key]):
-    """A decaying score for each of at most `capacity` keys.
+    """A decaying score for each of at most `capacity` keys, with a mark of `MARKS` bits.
 
     Overflow: the lowest scores go first, the longest rested of them before others. A flood of new
     keys pushes out one another and what has decayed, never a key close to its threshold.
     """
 
-    __slots__ = ("_capacity", "_half_life_s", "_queues", "_ranks")
+    __slots__ = ("_capacity", "_half_life_s", "_marks", "_queues", "_ranks")
 
     def __init__(self, half_life_s: float, capacity: int = MAX_SCORES) -> None:
         self._half_life_s = half_life_s
         self._capacity = capacity
         self._ranks: dict[Key, float] = {}
+        self._marks: dict[Key, int] = {}
         self._queues: dict[int, deque[Key]] = {}
 
     def __len__(self) -> int:
@@ -58,17 +59,42 @@ class ScoreTable(Generic[Key]):
     def add(self, key: Key, weight: float, now: float) -> float:
         """Add `weight` (above 0) to the score of `key` and return it, at most `MAX_SCORE`."""
         value = min(self.value(key, now) + weight, MAX_SCORE)
+        self._file(key, value, now)
+        return value
+
+    def take_off(self, key: Key, weight: float, now: float) -> None:
+        """Take `weight` off the score of `key`, which is never below 0."""
+        value = self.value(key, now)
+        if value <= weight:
+            self.discard(key)
+        elif weight > 0:
+            self._file(key, value - weight, now)
+
+    def mark(self, key: Key, thing: int) -> None:
+        """Note, with the score of `key`, the different thing of this evenly spread number."""
+        if key in self._ranks:
+            self._marks[key] = self._marks.get(key, 0) | 1 << (thing % MARKS)
+
+    def different(self, key: Key, thing: int) -> int:
+        """How many different things were noted with `key`, `thing` included; `MARKS` at most."""
+        return (self._marks.get(key, 0) | 1 << (thing % MARKS)).bit_count()
+
+    def discard(self, key: Key) -> None:
+        """Forget the score of `key`; unknown keys are no error."""
+        self._ranks.pop(key, None)
+        self._marks.pop(key, None)
+
+    def __iter__(self) -> Iterator[Key]:
+        """The keys that have a score."""
+        return iter(self._ranks)
+
+    def _file(self, key: Key, value: float, now: float) -> None:
         rank = log2(value) + now / self._half_life_s
         before = self._ranks.get(key)
         self._ranks[key] = rank
         if before is None or floor(before) != floor(rank):
             self._queues.setdefault(floor(rank), deque()).append(key)
             self._make_room(now)
-        return value
-
-    def discard(self, key: Key) -> None:
-        """Forget the score of `key`; unknown keys are no error."""
-        self._ranks.pop(key, None)
 
     def _make_room(self, now: float) -> None:
         faintest = log2(FAINT) + now / self._half_life_s
@@ -86,38 +112,4 @@ class ScoreTable(Generic[Key]):
             if not queue:
                 del self._queues[lowest]
             if filed_here:
-                del self._ranks[key]
-
-
-class RecentPairs:
-    """Which keyed fingerprints were seen within the last `window_s`, at most `capacity` of them.
-
-    Each sighting starts the window of its fingerprint anew. Overflow: the one longest unseen goes
-    first, so a device that repeats itself outlasts a stream of guesses never made twice.
-    """
-
-    __slots__ = ("_capacity", "_seen_at", "_window_s")
-
-    def __init__(self, window_s: float, capacity: int = MAX_PAIRS) -> None:
-        self._window_s = window_s
-        self._capacity = capacity
-        self._seen_at: OrderedDict[bytes, float] = OrderedDict()  # longest unseen first
-
-    def __len__(self) -> int:
-        return len(self._seen_at)
-
-    def seen(self, fingerprint: bytes, now: float) -> bool:
-        """Note `fingerprint`, and say whether it was noted before within the window."""
-        at = self._seen_at.get(fingerprint)
-        self._seen_at[fingerprint] = now
-        self._seen_at.move_to_end(fingerprint)
-        self._drop_oldest(now)
-        return at is not None and now - at < self._window_s
-
-    def _drop_oldest(self, now: float) -> None:
-        """Two steps per sighting: one may come in, so the table cannot outgrow its bound."""
-        for _ in range(2):
-            oldest = next(iter(self._seen_at.values()))
-            if now - oldest < self._window_s and len(self._seen_at) <= self._capacity:
-                return
-            self._seen_at.popitem(last=False)
+                self.discard(key)

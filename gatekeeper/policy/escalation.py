@@ -8,10 +8,12 @@ from gatekeeper.settings import PolicySettings
 MAX_DOUBLINGS: Final = 64  # 2 ** 64 times anything is past every cap, and still a float
 
 
-def ban_seconds(level: int, settings: PolicySettings) -> float:
-    """Seconds of a ban of `level` (from 1): `ban_first_s`, doubled per level, up to `ban_max_s`."""
+def ban_seconds(level: int, settings: PolicySettings, first_s: float | None = None) -> float:
+    """Seconds of a ban of `level` (from 1): `first_s`, by default the settings' `ban_first_s`,
+    doubled per level, up to `ban_max_s`."""
     doublings = min(level - 1, MAX_DOUBLINGS)
-    return float(min(settings.ban_max_s, settings.ban_first_s * 2.0**doublings))
+    first_s = settings.ban_first_s if first_s is None else first_s
+    return float(min(settings.ban_max_s, first_s * 2.0**doublings))
 
 
 def next_level(previous: Ban | None, now: float, settings: PolicySettings) -> int:

@@ -3,7 +3,43 @@
 from dataclasses import dataclass
 
 from gatekeeper.ban import Scope
+from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.settings import PolicySettings
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFacts:
+    """Of a login attempt or its outcome."""
+
+    standing: Standing
+    knowledge: Knowledge
+    account_known: bool  # it has logged in before
+    learned: bool  # whether being unfamiliar, or unknown, says something here
+    trap: bool
+    locked: bool  # by the operator
+    refused_ago_s: float | None  # since the backend refused this account and password
+    repeated: bool  # within the repeat window: it was counted, and counts no more
+    asked_ago_s: float | None  # since this account, password and net were asked to come again
+    sprayed: bool
+    attacked: bool  # strangers guess at this account
+    lane_locked: bool
+    level_high: bool  # strangers guess everywhere
+    network_suspect: bool
+    guessing_at_home: bool  # familiar places: too many wrong passwords from this address
+    proof_left: bool  # one more doubtful credential may go to the backend
+    patience_left: bool  # one more right password may be asked to come again
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientFacts:
+    """Of a recipient or its outcome."""
+
+    held: bool  # the account behaves like a stolen one
+    over_rate: bool  # of the account, or of the address
+    unknown: int  # different unknown recipients of this address within a day
+    mostly_unknown: bool  # more than half of those asked for
+    none_accepted: bool
+    probe: bool  # one may go to the backend all the same, to see if the sender has mended
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +54,11 @@ class Facts:
     banned: bool  # a ban of this entity, or of a network around it, is in force
     score_before: float
     score: float
-    repeated: bool  # this wrong password of this account was already counted
+    ban_score: float  # at which the entity is banned from `scope`
+    spared: bool  # people log in from there: it is not banned for guesses
     settings: PolicySettings
-
-    @property
-    def ban_score(self) -> float:
-        """The score at which the entity is banned from `scope`."""
-        if self.scope is Scope.MX:
-            return self.settings.mx_ban_score
-        return self.settings.auth_ban_score
-
-    @property
-    def tarpit_score(self) -> float:
-        """The score from which failures are answered late."""
-        if self.scope is Scope.MX:
-            return self.settings.mx_tarpit_score
-        return self.settings.auth_tarpit_score
+    login: LoginFacts | None = None
+    recipient: RecipientFacts | None = None
 
     @property
     def counted(self) -> bool:

@@ -2,33 +2,44 @@
 
 A Rule returns None where it has no opinion. The strongest of all opinions is the verdict. The
 operator's own Rules have the same shape as these.
-
-A verdict that bans still carries the refusal: the session sends its answer, then closes. It is not
-delayed, since the kernel cuts the connection as soon as the ban has reached it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from gatekeeper.events import (
+    AuthAttempt,
     AuthOutcome,
-    AuthResult,
     ConnectionClosed,
     JudgedEvent,
+    RcptAttempt,
     RcptOutcome,
-    RcptResult,
     Violation,
 )
+from gatekeeper.policy import login_rules, recipient_rules
 from gatekeeper.policy.facts import Facts
+from gatekeeper.policy.thresholds import ban_due
 from gatekeeper.verdict import Action, Reason, Verdict
 
 Rule = Callable[[JudgedEvent, Facts], Verdict | None]
 
-# Scores decay between the events that make them, so that eight failures come to a little less than
-# eight. This much is forgiven: eight within about 25 minutes are eight.
-SLACK: Final = 0.25
-
 _BANNED: Final = Verdict(Action.CLOSE, Reason.BANNED)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A Rule, and what the guard must know to use it.
+
+    `name` is what the operator calls it (`[rules]`); its verdicts may have other reasons, too.
+    `events` are the kinds it has an opinion on; none are all. A rule that `needs_learning` only
+    watches until it is known who is at home where.
+    """
+
+    name: Reason
+    rule: Rule
+    events: tuple[type, ...] = ()
+    needs_learning: bool = False
 
 
 def banned(event: JudgedEvent, facts: Facts) -> Verdict | None:
@@ -42,67 +53,35 @@ def banned(event: JudgedEvent, facts: Facts) -> Verdict | None:
     return None
 
 
-def auth_failures(event: JudgedEvent, facts: Facts) -> Verdict | None:
-    """Delay, and at the ban score ban, for wrong passwords (`auth_ban_score`).
-
-    Only failures are delayed: a right password is answered as fast as the backend answers.
-    """
-    if isinstance(event, AuthOutcome) and event.result is AuthResult.FAILURE:
-        return _against(facts, Reason.AUTH_FAILURES)
-    return None
-
-
-def unknown_recipients(event: JudgedEvent, facts: Facts) -> Verdict | None:
-    """Delay, and at the ban score ban, for recipients that do not exist or are not ours.
-
-    Nothing is held against a logged-in user who mistypes: his recipients have no weight.
-    """
-    if not isinstance(event, RcptOutcome) or not facts.counted:
-        return None
-    if event.result in {RcptResult.UNKNOWN, RcptResult.RELAY_DENIED}:
-        return _against(facts, Reason.UNKNOWN_RECIPIENTS)
-    return None
-
-
 def violations(event: JudgedEvent, facts: Facts) -> Verdict | None:
     """Ban at the ban score for bytes that are not the protocol (weights in `policy.weights`).
 
     Never delays: the refusal itself ends most such sessions.
     """
-    if isinstance(event, Violation) and _ban_due(facts):
+    if isinstance(event, Violation) and ban_due(facts):
         return Verdict(Action.CLOSE, Reason.PROTOCOL_ABUSE, ban=True)
     return None
 
 
-BUILT_IN: Final[tuple[Rule, ...]] = (banned, auth_failures, unknown_recipients, violations)
+_ATTEMPT: Final = (AuthAttempt,)
+_LOGIN: Final = (AuthAttempt, AuthOutcome)
+_RCPT: Final = (RcptAttempt, RcptOutcome)
 
-
-def tarpit_s(facts: Facts) -> float:
-    """Seconds a failure's answer is held back.
-
-    `tarpit_base_s` when the score reaches the tarpit score, doubled for each point above it, at
-    most `tarpit_max_s`; 0 below.
-    """
-    if not _reached(facts.score, facts.tarpit_score):
-        return 0.0
-    settings = facts.settings
-    doublings = int(facts.score + SLACK - facts.tarpit_score)
-    return float(min(settings.tarpit_max_s, settings.tarpit_base_s * 2.0**doublings))
-
-
-def _against(facts: Facts, reason: Reason) -> Verdict | None:
-    if facts.banned:
-        return None  # `banned` has the word, and nothing is gained by holding the connection
-    if _ban_due(facts):
-        return Verdict(Action.CLOSE, reason, ban=True)
-    delay_s = tarpit_s(facts)
-    return Verdict(Action.DELAY, Reason.TARPIT, delay_s) if delay_s else None
-
-
-def _ban_due(facts: Facts) -> bool:
-    """A repeated password adds nothing, so it never bans, however high the score already is."""
-    return facts.counted and _reached(facts.score, facts.ban_score)
-
-
-def _reached(score: float, threshold: float) -> bool:
-    return score + SLACK >= threshold
+BUILT_IN: Final[tuple[BuiltIn, ...]] = (
+    BuiltIn(Reason.BANNED, banned),
+    BuiltIn(Reason.PROTOCOL_ABUSE, violations, (Violation,)),
+    BuiltIn(Reason.AUTH_FAILURES, login_rules.auth_failures, _LOGIN),
+    BuiltIn(Reason.ACCOUNT_LOCKED, login_rules.account_locked, _LOGIN),
+    BuiltIn(Reason.REPEATED_PASSWORD, login_rules.repeated_password, _ATTEMPT),
+    BuiltIn(Reason.TRAP_ACCOUNT, login_rules.trap_account, _ATTEMPT),
+    BuiltIn(Reason.FAMILIAR_GUESSING, login_rules.familiar_guessing, _ATTEMPT),
+    BuiltIn(Reason.SUSPECT_SOURCE, login_rules.suspect_source, _ATTEMPT),
+    BuiltIn(Reason.SUSPECT_NETWORK, login_rules.suspect_network, _ATTEMPT),
+    BuiltIn(Reason.SPRAYED_PASSWORD, login_rules.sprayed_password, _ATTEMPT, needs_learning=True),
+    BuiltIn(Reason.ACCOUNT_ATTACKED, login_rules.account_attacked, _ATTEMPT, needs_learning=True),
+    BuiltIn(Reason.ATTACK_LEVEL, login_rules.attack_level, _ATTEMPT, needs_learning=True),
+    BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.unknown_recipients, _RCPT),
+    BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.harvest_ban, _RCPT),
+    BuiltIn(Reason.RECIPIENT_RATE, recipient_rules.recipient_rate, _RCPT),
+    BuiltIn(Reason.ACCOUNT_HELD, recipient_rules.account_held, _RCPT),
+)

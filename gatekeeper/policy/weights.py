@@ -1,26 +1,23 @@
-"""What an Event adds to the score of the client it came from.
+"""What an Event adds to the score of the address it came from.
 
-Only the backend's certain word on a credential or a recipient counts, and what a client sent that
-is not its protocol. An outage, a cancelled exchange, a deferred or otherwise refused recipient are
-nobody's guess and add nothing.
+Only certain things count: the backend's word on a credential, a credential that is surely none, and
+what a client sent that is not its protocol. An outage and a cancelled exchange are nobody's guess.
 """
 
 from enum import Enum
 from typing import Final
 
 from gatekeeper.ban import Scope
-from gatekeeper.events import (
-    AuthOutcome,
-    AuthResult,
-    JudgedEvent,
-    RcptOutcome,
-    RcptResult,
-    Violation,
-    ViolationKind,
-)
+from gatekeeper.events import ViolationKind
+from gatekeeper.policy.accounts import Standing
+from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.settings import PolicySettings
 
-RELAY_DENIED_SHARE: Final = 0.5  # of an unknown recipient: a stale MX record does this as well
+FAMILIAR_SHARE: Final = 0.3  # where an account is at home it is mistyped by its owner
+NO_ACCOUNT_TIMES: Final = 2.0
+MOST_ACCOUNTS_TIMES: Final = 5.0
+SPRAYED_WEIGHT: Final = 3.0
+TRAP_WEIGHT: Final = 10.0
 ACCIDENT_SHARE: Final = 0.1  # of a violation: 80 accidents within a half-life make a ban
 
 
@@ -69,31 +66,31 @@ def severity(kind: ViolationKind, scope: Scope) -> Severity:
     return _SEVERITY[kind]
 
 
-def weight(event: JudgedEvent, scope: Scope, repeated: bool, settings: PolicySettings) -> float:
-    """What `event` adds to the score in `scope`, 0 or more.
+def guess_weight(
+    login: LoginFacts, *, newcomers_learned: bool, accounts_failed: float, settings: PolicySettings
+) -> float:
+    """What a guess adds to the score of its address, 0 or more.
 
-    `repeated` says that the same wrong password was already counted for this account and entity:
-    a forgotten phone, not a guesser.
-    A success takes nothing off: until it is known which accounts belong to an address, one account
-    of his own would let a guesser wash his score after each seventh guess.
+    `accounts_failed` is how many different accounts failed there, this one included, for each that
+    is at home there and one more: what one person gets wrong is one account's, a list is many.
+    `newcomers_learned` says that nearly every account in use has been seen: then a new name is
+    likely none. A success takes nothing off here: one account of his own would let a guesser wash
+    his score after each guess.
     """
-    match event:
-        case AuthOutcome(result=AuthResult.FAILURE):
-            return 0.0 if repeated else settings.auth_failure_weight
-        case RcptOutcome(result=result) if scope is Scope.MX:
-            return _recipient_weight(result, settings)
-        case Violation(kind=kind):
-            return _violation_weight(severity(kind, scope), settings)
-        case _:
-            return 0.0
+    weight = settings.auth_failure_weight
+    if login.standing is Standing.FAMILIAR:
+        weight *= FAMILIAR_SHARE
+    else:
+        if newcomers_learned and not login.account_known:
+            weight *= NO_ACCOUNT_TIMES
+        weight *= min(MOST_ACCOUNTS_TIMES, max(1.0, accounts_failed))
+        weight += SPRAYED_WEIGHT if login.sprayed else 0.0
+    return weight + (TRAP_WEIGHT if login.trap else 0.0)
 
 
-def _recipient_weight(result: RcptResult, settings: PolicySettings) -> float:
-    if result is RcptResult.UNKNOWN:
-        return settings.unknown_recipient_weight
-    if result is RcptResult.RELAY_DENIED:
-        return settings.unknown_recipient_weight * RELAY_DENIED_SHARE
-    return 0.0
+def violation_weight(kind: ViolationKind, scope: Scope, settings: PolicySettings) -> float:
+    """What a breach of the protocol adds to the score of its address in `scope`, 0 or more."""
+    return _violation_weight(severity(kind, scope), settings)
 
 
 def _violation_weight(severity: Severity, settings: PolicySettings) -> float:

@@ -1,0 +1,121 @@
+"""What happened lately, for `explain`: refusals and failures in one ring, successes in another.
+
+The rings are of fixed length and the oldest goes first. They are two, so that a flood of guesses
+does not wash away what a person did today. An entry is a tuple of keys and numbers: no password, no
+hash of one, and an account's name only as the client gave it, cut to `MAX_NAME_CHARACTERS`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from gatekeeper.events import (
+    AuthAttempt,
+    AuthOutcome,
+    AuthResult,
+    Client,
+    JudgedEvent,
+    RcptAttempt,
+    RcptOutcome,
+    Violation,
+)
+from gatekeeper.policy.evidence import Seen
+from gatekeeper.policy.keys import Place
+from gatekeeper.verdict import PASS, Verdict
+
+MAX_REFUSALS: Final = 10_000  # about 3 MB
+MAX_SUCCESSES: Final = 5_000
+MAX_NAME_CHARACTERS: Final = 80
+
+
+class Entry(NamedTuple):
+    """One line of a timeline."""
+
+    at: float
+    source: int
+    account: int  # 0 where none is concerned
+    name: str
+    listener: str
+    what: str
+    verdict: Verdict
+    weight: float
+    score: float
+    ban_score: float
+    standing: str
+    knowledge: str
+
+
+class Journal:
+    """The two rings."""
+
+    __slots__ = ("_refusals", "_successes")
+
+    def __init__(self) -> None:
+        self._refusals: deque[Entry] = deque(maxlen=MAX_REFUSALS)
+        self._successes: deque[Entry] = deque(maxlen=MAX_SUCCESSES)
+
+    def note(
+        self,
+        event: JudgedEvent,
+        client: Client,
+        seen: Seen,
+        verdict: Verdict,
+        where: Place,
+        now: float,
+    ) -> None:
+        """Keep what is worth telling of an Event and its verdict."""
+        success = isinstance(event, AuthOutcome) and event.result is AuthResult.SUCCESS
+        failure = isinstance(event, AuthOutcome) and event.result is AuthResult.FAILURE
+        if not (success or failure or isinstance(event, Violation) or verdict is not PASS):
+            return
+        facts, login = seen.facts, seen.facts.login
+        entry = Entry(
+            at=now,
+            source=where.source,
+            account=0 if seen.credential is None else seen.credential.account,
+            name=_name(event),
+            listener=client.listener,
+            what=_what(event),
+            verdict=verdict,
+            weight=facts.score - facts.score_before,
+            score=facts.score,
+            ban_score=facts.ban_score,
+            standing="" if login is None else login.standing.value,
+            knowledge="" if login is None else login.knowledge.value,
+        )
+        (self._successes if success else self._refusals).append(entry)
+
+    def of(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
+        """The entries that are wanted, oldest first."""
+        found = [entry for entry in self._all() if wanted(entry)]
+        return sorted(found, key=lambda entry: entry.at)
+
+    def _all(self) -> Iterator[Entry]:
+        yield from self._refusals
+        yield from self._successes
+
+
+def _name(event: JudgedEvent) -> str:
+    match event:
+        case AuthAttempt(authcid=name) | RcptAttempt(authcid=name):
+            return name[:MAX_NAME_CHARACTERS]
+        case AuthOutcome(attempt=attempt) | RcptOutcome(attempt=attempt):
+            return attempt.authcid[:MAX_NAME_CHARACTERS]
+        case _:
+            return ""
+
+
+def _what(event: JudgedEvent) -> str:
+    match event:
+        case AuthAttempt():
+            return "login"
+        case AuthOutcome(result=result):
+            return f"login: {result.value}"
+        case RcptAttempt():
+            return "recipient"
+        case RcptOutcome(result=result):
+            return f"recipient: {result.value}"
+        case Violation(kind=kind):
+            return f"violation: {kind.value}"
+        case _:
+            return "connection"

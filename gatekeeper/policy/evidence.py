@@ -1,0 +1,235 @@
+"""Evidence: what each Event tells, and the Facts it is judged by.
+
+One method for each kind of Event, and two for what a verdict made of it. Events of banned clients
+are not shown to it: what a ban's own connections had under way must not raise the next one.
+
+Locks that Events bring about are returned for the guard to announce.
+"""
+
+from typing import Final, NamedTuple
+
+from gatekeeper.ban import Scope
+from gatekeeper.events import (
+    AuthAttempt,
+    AuthOutcome,
+    AuthResult,
+    RcptAttempt,
+    RcptOutcome,
+    RcptResult,
+    Violation,
+)
+from gatekeeper.policy.accounts import Account
+from gatekeeper.policy.facts import Facts, LoginFacts, RecipientFacts
+from gatekeeper.policy.keys import Place
+from gatekeeper.policy.logins import Credential, Logins
+from gatekeeper.policy.recipients import (
+    NEW_NET_RECIPIENTS,
+    NEW_NET_S,
+    Harvest,
+    Harvested,
+    Sending,
+)
+from gatekeeper.policy.scores import SourceScores
+from gatekeeper.policy.weights import violation_weight
+from gatekeeper.remembered import AccountLock, LockKind
+from gatekeeper.settings import PolicySettings
+
+RELAY_DENIED_SHARE: Final = 0.5  # of an unknown recipient: a stale MX record does this as well
+
+
+class Seen(NamedTuple):
+    """An Event with its Facts and, for a login, the keys of its credential."""
+
+    facts: Facts
+    credential: Credential | None = None
+    lock: AccountLock | None = None
+
+
+class Evidence:
+    """All counters of one guard."""
+
+    def __init__(
+        self, settings: PolicySettings, *, account_secret: bytes, password_secret: bytes
+    ) -> None:
+        self._settings = settings
+        self.logins = Logins(
+            settings, account_secret=account_secret, password_secret=password_secret
+        )
+        self.mx_scores = SourceScores(settings.mx_half_life_s)
+        self.harvest = Harvest()
+        self.sending = Sending(settings)
+        self._last: tuple[AuthAttempt, Credential] | None = None
+
+    def reconfigure(self, settings: PolicySettings) -> None:
+        """Judge by other numbers from now on. Half-lives, windows and rates belong to the counters
+        and change with the next start."""
+        self._settings = self.logins.settings = settings
+
+    # -- Events -----------------------------------------------------------------------------
+
+    def anything(self, scope: Scope, place: Place, now: float) -> Seen:
+        """An Event that counts nothing."""
+        score = self._scores(scope).sources.value(place.source, now)
+        return Seen(self._facts(scope, place, score, score, now))
+
+    def violation(self, event: Violation, scope: Scope, place: Place, now: float) -> Seen:
+        """Bytes that are not the protocol."""
+        sources = self._scores(scope).sources
+        before = after = sources.value(place.source, now)
+        weight = violation_weight(event.kind, scope, self._settings)
+        if weight > 0:
+            after = sources.add(place.source, weight, now)
+        return Seen(self._facts(scope, place, before, after, now))
+
+    def attempt(self, event: AuthAttempt, place: Place, now: float) -> Seen:
+        """A credential before the backend sees it; nothing is counted yet."""
+        credential = self.logins.credential(event)
+        self._last = event, credential
+        login = self.logins.facts(credential, place, now)
+        score = self.logins.scores.sources.value(place.source, now)
+        return Seen(self._facts(Scope.AUTH, place, score, score, now, login), credential)
+
+    def outcome(self, event: AuthOutcome, place: Place, now: float) -> Seen:
+        """The backend's word on a credential."""
+        logins, credential = self.logins, self._credential(event.attempt)
+        login = logins.facts(credential, place, now)
+        before = logins.scores.sources.value(place.source, now)
+        lock = None
+        if event.result is AuthResult.FAILURE:
+            logins.failed(credential, place, login, now)
+        elif event.result is AuthResult.SUCCESS:
+            name = event.attempt.authcid
+            lock = logins.succeeded(credential, place, login, name, now)
+        after = logins.scores.sources.value(place.source, now)
+        return Seen(self._facts(Scope.AUTH, place, before, after, now, login), credential, lock)
+
+    def recipient(self, event: RcptAttempt, scope: Scope, place: Place, now: float) -> Seen:
+        """A recipient before the backend sees it."""
+        account = self._account(event)
+        return self._seen_recipient(scope, place, account, self._harvested(scope, place, now), now)
+
+    def recipient_outcome(self, event: RcptOutcome, scope: Scope, place: Place, now: float) -> Seen:
+        """The backend's word on a recipient."""
+        account = self._account(event.attempt)
+        self.sending.use(place.source, account, now)
+        lock = None
+        if account is not None:
+            sent = account.sent_from(place.net, now, NEW_NET_S)
+            if sent > NEW_NET_RECIPIENTS:
+                lock = self.logins.hold(account, "new-network-burst", now)
+        if scope is Scope.MX:
+            self._harvest(event, place, now)
+        harvested = self._harvested(scope, place, now)
+        return self._seen_recipient(scope, place, account, harvested, now, lock)
+
+    # -- verdicts ---------------------------------------------------------------------------
+
+    def refused(self, seen: Seen, place: Place, now: float) -> Facts:
+        """A credential was put off or refused without the backend; the Facts with it counted."""
+        login, credential = seen.facts.login, seen.credential
+        assert login is not None, "only logins are refused so"
+        assert credential is not None, "a login has its keys"
+        before = seen.facts.score
+        self.logins.refused(credential, place, login, now)
+        after = self.logins.scores.sources.value(place.source, now)
+        return self._facts(Scope.AUTH, place, before, after, now, login)
+
+    def let_through(self, seen: Seen, now: float) -> None:
+        """A credential goes on to the backend."""
+        if seen.credential is not None and seen.facts.login is not None:
+            self.logins.let_through(seen.credential, seen.facts.login, now)
+
+    def recipient_refused(self, event: RcptAttempt, scope: Scope, place: Place, now: float) -> None:
+        """A recipient was put off unheard."""
+        if scope is Scope.MX:
+            self.harvest.unknown(place.source, self._recipient_key(event), 0.0, now)
+
+    def start_anew(self, scope: Scope, source: int, ban_score: float, now: float) -> None:
+        """What led to a ban is paid for by it, and counts half when it has run out: a person's next
+        mistype is not a ban again. Who guesses on is banned sooner, and longer, by escalation."""
+        sources = self._scores(scope).sources
+        sources.discard(source)
+        sources.add(source, ban_score / 2, now)
+
+    def forget(self, scope: Scope, source: int) -> None:
+        """Whoever is unbanned starts anew; else his next mistype would ban him again."""
+        self._scores(scope).sources.discard(source)
+
+    # -- the parts --------------------------------------------------------------------------
+
+    def _scores(self, scope: Scope) -> SourceScores:
+        return self.mx_scores if scope is Scope.MX else self.logins.scores
+
+    def _facts(
+        self,
+        scope: Scope,
+        place: Place,
+        before: float,
+        after: float,
+        now: float,
+        login: LoginFacts | None = None,
+        recipient: RecipientFacts | None = None,
+    ) -> Facts:
+        ban_score, spared = self._settings.mx_ban_score, False
+        if scope is Scope.AUTH:
+            ban_score = self.logins.ban_score(place, now)
+            spared = login is not None and after > before and self.logins.spared(place, now)
+        return Facts(
+            scope, False, before, after, ban_score, spared, self._settings, login, recipient
+        )
+
+    def _credential(self, attempt: AuthAttempt) -> Credential:
+        """The keys of an attempt; mostly of the one looked at last."""
+        if self._last is not None and self._last[0] is attempt:
+            return self._last[1]
+        return self.logins.credential(attempt)
+
+    def _account(self, event: RcptAttempt) -> Account | None:
+        if not event.authcid:
+            return None
+        return self.logins.accounts.get(self.logins.account_key(event.authcid))
+
+    def _harvested(self, scope: Scope, place: Place, now: float) -> Harvested | None:
+        return self.harvest.known(place.source, now) if scope is Scope.MX else None
+
+    def _seen_recipient(
+        self,
+        scope: Scope,
+        place: Place,
+        account: Account | None,
+        harvested: Harvested | None,
+        now: float,
+        lock: AccountLock | None = None,
+    ) -> Seen:
+        held = over = probe = False
+        if account is not None:
+            held = self.logins.locks.find(account.key, LockKind.HELD, now) is not None
+            over = self.sending.account_over(account, now)
+        if harvested is not None and harvested.unknown >= self._settings.harvest_defer:
+            probe = self.harvest.take_probe(place.source, now)
+        recipient = RecipientFacts(
+            held=held,
+            over_rate=over or self.sending.address_over(place.source, now),
+            unknown=0 if harvested is None else harvested.unknown,
+            mostly_unknown=harvested is not None and harvested.mostly_unknown,
+            none_accepted=harvested is None or harvested.none_accepted,
+            probe=probe,
+        )
+        score = self._scores(scope).sources.value(place.source, now)
+        facts = self._facts(scope, place, score, score, now, recipient=recipient)
+        return Seen(facts, lock=lock)
+
+    def _harvest(self, event: RcptOutcome, place: Place, now: float) -> None:
+        match event.result:
+            case RcptResult.ACCEPTED:
+                self.harvest.accepted(place.source, now)
+            case RcptResult.UNKNOWN | RcptResult.RELAY_DENIED:
+                denied = event.result is RcptResult.RELAY_DENIED
+                share = RELAY_DENIED_SHARE if denied else 1.0
+                key = self._recipient_key(event.attempt)
+                self.harvest.unknown(place.source, key, share, now)
+            case RcptResult.DEFERRED | RcptResult.REFUSED:
+                pass  # nobody's guess
+
+    def _recipient_key(self, event: RcptAttempt) -> int:
+        return self.logins.account_key(event.forward_path)

@@ -1,0 +1,370 @@
+"""What logins teach: everything counted about credentials, and the Facts made of it.
+
+Theory of operation. An attempt is looked at before the backend sees it (`facts`). Then one of three
+things happens to it, and each is told here once:
+
+* it was refused by a Rule (`refused`): it counts as a guess as far as it surely is one;
+* the backend refused it (`failed`): it counts, but for passwords that were right before, repeated
+  ones and outages;
+* the backend took it (`succeeded`): the account knows this place and password from now on.
+
+Tables that strangers fill (scores, pairs, comebacks) are apart from those that only a success can
+fill (accounts, places), so a flood of guesses pushes out guesses.
+
+`now` is Unix time that never goes back. Nothing here is ever asked about a banned client.
+"""
+
+from typing import Final, NamedTuple
+
+from gatekeeper.events import AuthAttempt
+from gatekeeper.policy.accounts import Account, Accounts, Knowledge, Standing
+from gatekeeper.policy.facts import LoginFacts
+from gatekeeper.policy.keys import Place, account_key, mixed, password_key
+from gatekeeper.policy.levels import AttackLevel, Learning, OutageWatch
+from gatekeeper.policy.locks import Locks
+from gatekeeper.policy.pairs import BadPairs, Comebacks
+from gatekeeper.policy.places import Places
+from gatekeeper.policy.rates import Rate, RateTable
+from gatekeeper.policy.scores import SourceScores
+from gatekeeper.policy.spraying import SpraySketch
+from gatekeeper.policy.weights import guess_weight
+from gatekeeper.remembered import AccountLock, LockKind
+from gatekeeper.settings import PolicySettings
+
+COMEBACK_S: Final = 12 * 3600.0
+CROWD: Final = 3  # accounts at home in a place that make it one where strangers are to be expected
+CROWD_SCORE: Final = 0.3  # of the ban score; of a network suspect's
+SUCCESS_CREDIT: Final = 3.0
+CREDITS_A_DAY: Final = 2  # of one account, so that a valid mailbox cannot wash guesses away
+PLACES_A_DAY: Final = 64
+MAYBE: Final = 0.5  # the weight of a credential that may be right after all
+FIRST_PATIENCE: Final = 3.0  # right passwords asked back before the first good logins are counted
+MOST_PATIENCE: Final = 50.0
+MAX_HOMES: Final = 20_000  # sources with wrong passwords of accounts at home there
+_PROOFS: Final = Rate(2, 3600.0)  # doubtful credentials of one account
+_ALL_PROOFS: Final = Rate(20, 180.0)  # of all accounts
+_COMPARABLE: Final = frozenset({"PLAIN", "LOGIN"})  # tokens are new each time
+_EVERYBODY: Final = 0
+
+
+class Credential(NamedTuple):
+    """An attempt in keys. `password` is None where the mechanism does not show it."""
+
+    account: int
+    password: int | None
+    comparable: bool  # a right one can be known again
+    pair: int  # account and password
+
+
+class Logins:
+    """All that is known of logins. `settings` may be replaced at any time."""
+
+    def __init__(
+        self, settings: PolicySettings, *, account_secret: bytes, password_secret: bytes
+    ) -> None:
+        """`account_secret` is kept over restarts, `password_secret` is made anew at each start;
+        both have at most 64 octets."""
+        self.settings = settings
+        self.traps: frozenset[int] = frozenset()
+        self.accounts = Accounts()
+        self.locks = Locks()
+        self.scores = SourceScores(settings.auth_half_life_s)
+        self.sources = Places()
+        self.nets = Places()
+        self.recalled = Places()  # nets known from before the start, while sources are not yet
+        self.level = AttackLevel()
+        self.familiarity = Learning()
+        self.newcomers = Learning()
+        self.outages = OutageWatch()
+        self.patience = FIRST_PATIENCE
+        self._account_secret = account_secret
+        self._password_secret = password_secret
+        self._bad_pairs = BadPairs(settings.repeat_window_s)
+        self._asked_right = Comebacks(COMEBACK_S)  # apart, so that guesses do not push them out
+        self._asked = Comebacks(COMEBACK_S)
+        self._sprays = SpraySketch(int.from_bytes(password_secret[:8], "big"))
+        self._homes: RateTable[int] = RateTable(
+            Rate(settings.familiar_guesses_hour, 3600.0 / settings.familiar_guesses_hour), MAX_HOMES
+        )
+        self._proofs: RateTable[int] = RateTable(_PROOFS, MAX_HOMES)
+        self._all_proofs: RateTable[int] = RateTable(_ALL_PROOFS, 1)
+
+    # -- keys -------------------------------------------------------------------------------
+
+    def account_key(self, authcid: str) -> int:
+        """The key of an account's name."""
+        return account_key(authcid, self._account_secret)
+
+    def credential(self, attempt: AuthAttempt) -> Credential:
+        """The keys of an attempt."""
+        account = self.account_key(attempt.authcid)
+        if attempt.secret is None:
+            return Credential(account, None, False, account)
+        password = password_key(attempt.secret, self._password_secret)
+        comparable = attempt.mechanism in _COMPARABLE
+        return Credential(account, password, comparable, mixed(password, account))
+
+    # -- facts ------------------------------------------------------------------------------
+
+    def ban_score(self, place: Place, now: float) -> float:
+        """The score at which `place` is banned from the login ports."""
+        settings = self.settings
+        crowd = self._crowd(place, now)
+        return settings.auth_ban_score + settings.auth_ban_score_per_account * crowd
+
+    def spared(self, place: Place, now: float) -> bool:
+        """Whether somebody logged in from this address lately."""
+        known = self.sources if self.sources.knows(place.source) else self.recalled
+        last_s = known.last_s(place.source if known is self.sources else place.net, now)
+        return last_s is not None and last_s <= self.settings.ban_spares_s
+
+    def facts(self, credential: Credential, place: Place, now: float) -> LoginFacts:
+        """What is known of an attempt, before it is counted."""
+        account = self.accounts.get(credential.account)
+        knowledge = _knowledge(account, credential)
+        standing = self._standing(account, place, now)
+        refused_ago_s = self._refused_ago_s(credential, now)
+        if standing is Standing.FAMILIAR and knowledge is Knowledge.RIGHT:
+            return self._at_home(credential, refused_ago_s, now)
+        asked = self._asked_right if knowledge is Knowledge.RIGHT else self._asked
+        return LoginFacts(
+            standing=standing,
+            knowledge=knowledge,
+            account_known=account is not None,
+            learned=self._learned(account, knowledge),
+            trap=credential.account in self.traps,
+            locked=self._locked(credential.account, now),
+            refused_ago_s=refused_ago_s,
+            repeated=refused_ago_s is not None,
+            asked_ago_s=asked.ago_s(_comeback(credential, place), now),
+            sprayed=self._sprayed(credential, now),
+            attacked=account is not None
+            and account.guess_count(now) >= self.settings.attacked_guesses,
+            lane_locked=account is not None and account.lane_until > now,
+            level_high=self.level.high(now),
+            network_suspect=self._network_share(place, now) >= 1.0,
+            guessing_at_home=not self._homes.allows(place.source, now),
+            proof_left=self._proof_left(credential, knowledge, now),
+            patience_left=self.patience >= 1.0,
+        )
+
+    def _at_home(
+        self, credential: Credential, refused_ago_s: float | None, now: float
+    ) -> LoginFacts:
+        """Of the right password from where the account is at home: most logins, and none of the
+        rest concerns them."""
+        return LoginFacts(
+            standing=Standing.FAMILIAR,
+            knowledge=Knowledge.RIGHT,
+            account_known=True,
+            learned=True,
+            trap=credential.account in self.traps,
+            locked=self._locked(credential.account, now),
+            refused_ago_s=refused_ago_s,
+            repeated=refused_ago_s is not None,
+            asked_ago_s=None,
+            sprayed=False,
+            attacked=False,
+            lane_locked=False,
+            level_high=False,
+            network_suspect=False,
+            guessing_at_home=False,
+            proof_left=True,
+            patience_left=True,
+        )
+
+    # -- what became of it ------------------------------------------------------------------
+
+    def let_through(self, credential: Credential, facts: LoginFacts, now: float) -> None:
+        """A doubtful credential was let through on the allowance for such."""
+        if facts.asked_ago_s is None or facts.knowledge is Knowledge.RIGHT:
+            return
+        self._proofs.use(credential.account, now)
+        if facts.knowledge is Knowledge.WRONG:
+            self._all_proofs.use(_EVERYBODY, now)
+
+    def refused(self, credential: Credential, place: Place, facts: LoginFacts, now: float) -> float:
+        """A Rule refused it without the backend; what it adds to the address's score."""
+        right = facts.knowledge is Knowledge.RIGHT
+        asked = self._asked_right if right else self._asked
+        asked.ask(_comeback(credential, place), now)
+        if right:
+            self.patience -= 1.0
+            return 0.0
+        if facts.repeated or facts.asked_ago_s is not None or self.outages.outage(now):
+            return 0.0
+        sure = facts.knowledge is Knowledge.WRONG or facts.trap
+        if not facts.account_known:
+            sure = sure or self.newcomers.learned
+        return self._count(credential, place, facts, 1.0 if sure else MAYBE, now)
+
+    def failed(self, credential: Credential, place: Place, facts: LoginFacts, now: float) -> float:
+        """The backend refused it; what it adds to the address's score."""
+        account = self.accounts.get(credential.account)
+        if account is not None and self._ought_to_be_right(account, credential, facts, now):
+            self.outages.note(account.key, success=False, now=now)
+        if self.outages.outage(now):
+            self._bad_pairs.clear()
+            return 0.0
+        if credential.password is not None:
+            self._bad_pairs.add(credential.pair, now)
+            if account is not None:
+                account.has_failed(credential.password)
+        if facts.repeated:
+            return 0.0
+        return self._count(credential, place, facts, 1.0, now)
+
+    def succeeded(
+        self, credential: Credential, place: Place, facts: LoginFacts, name: str, now: float
+    ) -> AccountLock | None:
+        """The backend took it. The lock the account gets for how it roams, if it gets one."""
+        account, new = self.accounts.touch(credential.account)
+        account.name = name
+        self.outages.note(account.key, success=True, now=now)
+        self._bad_pairs.discard(credential.pair)
+        if credential.comparable and credential.password is not None:
+            account.was_right(credential.password, now)
+        self.patience = min(MOST_PATIENCE, self.patience + self.settings.asked_back_ppm / 1e6)
+        stranger = facts.standing is Standing.STRANGER
+        self._learn(account, now, new=new, stranger=stranger)
+        if stranger:
+            self.level.logged_in(now)
+        if account.take_credit(now, CREDITS_A_DAY):
+            self.scores.sources.take_off(place.source, SUCCESS_CREDIT, now)
+        lock = self._roams(account, place, now) if stranger and not new else None
+        account.enter(place, now)
+        if facts.standing is Standing.FAMILIAR or account.take_place(now, PLACES_A_DAY):
+            self.sources.add(place.source, account.key, now)
+            self.nets.add(place.net, account.key, now)
+        return lock
+
+    # -- the parts --------------------------------------------------------------------------
+
+    def _count(
+        self, credential: Credential, place: Place, facts: LoginFacts, share: float, now: float
+    ) -> float:
+        """Hold a guess against all it was made by and at; what it adds to the address's score."""
+        if facts.knowledge in {Knowledge.RIGHT, Knowledge.FORMER}:
+            return 0.0
+        sources = self.scores.sources
+        crowd = self._crowd(place, now)
+        weight = share * guess_weight(
+            facts,
+            newcomers_learned=self.newcomers.learned,
+            accounts_failed=sources.different(place.source, credential.account) / (1 + crowd),
+            settings=self.settings,
+        )
+        if weight > 0:
+            sources.add(place.source, weight, now)
+            sources.mark(place.source, credential.account)
+        if facts.standing is Standing.FAMILIAR:
+            self._homes.use(place.source, now)
+        else:
+            self._count_stranger(credential, place, facts, share, now)
+        return weight
+
+    def _count_stranger(
+        self, credential: Credential, place: Place, facts: LoginFacts, share: float, now: float
+    ) -> None:
+        self.scores.add_to_networks(place, share, now)
+        if credential.password is not None:
+            self._sprays.add(credential.password, credential.account, now)
+        account = self.accounts.get(credential.account)
+        counts = facts.knowledge is Knowledge.WRONG or facts.learned
+        if counts and self._crowd(place, now) < CROWD:
+            self.level.guessed(share, now)
+        if account is None or credential.password is None:
+            return
+        if account.guessed(credential.password, now) >= self.settings.lane_guesses:
+            account.lane_until = now + self.settings.lane_lock_s
+
+    def _learn(self, account: Account, now: float, *, new: bool, stranger: bool) -> None:
+        """How rare newcomers and strangers are among good logins; each account votes for rare once
+        a day."""
+        self.newcomers.note(rare=new)
+        if not stranger:
+            self.familiarity.note(rare=False)
+        elif account.is_first_rare(now):
+            self.familiarity.note(rare=True)
+
+    def _roams(self, account: Account, place: Place, now: float) -> AccountLock | None:
+        nets = account.came_from_new_net(place.net, now)
+        if not self.familiarity.learned or nets < self.settings.new_nets_hour:
+            return None
+        return self.hold(account, "new-networks", now)
+
+    def hold(self, account: Account, note: str, now: float) -> AccountLock | None:
+        """Keep an account from sending; the lock, None where it was held already."""
+        if self.locks.find(account.key, LockKind.HELD, now) is not None:
+            return None
+        until = now + self.settings.account_hold_s
+        lock = AccountLock(account.key, LockKind.HELD, now, until, note)
+        self.locks.put(lock)
+        return lock
+
+    def _standing(self, account: Account | None, place: Place, now: float) -> Standing:
+        standing = Standing.STRANGER if account is None else account.standing(place, now)
+        if standing is Standing.STRANGER and self._is_crowd(place, now):
+            return Standing.SEMI
+        return standing
+
+    def _is_crowd(self, place: Place, now: float) -> bool:
+        """Whether many log in from there and little speaks against the place."""
+        crowd = self.nets.accounts(place.net, now)
+        if crowd < CROWD or self._network_share(place, now) >= CROWD_SCORE:
+            return False
+        score = self.scores.sources.value(place.source, now)
+        return score < CROWD_SCORE * self.ban_score(place, now)
+
+    def _crowd(self, place: Place, now: float) -> int:
+        if self.sources.knows(place.source):
+            return self.sources.accounts(place.source, now)
+        return self.recalled.accounts(place.net, now)
+
+    def _network_share(self, place: Place, now: float) -> float:
+        settings = self.settings
+        bonus = settings.auth_ban_score_per_account * self.nets.accounts(place.net, now)
+        return self.scores.network_share(place, settings.network_suspect_score, bonus, now)
+
+    def _learned(self, account: Account | None, knowledge: Knowledge) -> bool:
+        if knowledge is Knowledge.WRONG:
+            return True  # whoever the account is at home with, this is not its password
+        return (self.newcomers if account is None else self.familiarity).learned
+
+    def _proof_left(self, credential: Credential, knowledge: Knowledge, now: float) -> bool:
+        """An account's own allowance, and for surely wrong passwords one for all, which a guesser
+        of many accounts shares with himself."""
+        if knowledge is Knowledge.WRONG and not self._all_proofs.allows(_EVERYBODY, now):
+            return False
+        return self._proofs.allows(credential.account, now)
+
+    def _locked(self, account: int, now: float) -> bool:
+        return self.locks.find(account, LockKind.OPERATOR, now) is not None
+
+    def _refused_ago_s(self, credential: Credential, now: float) -> float | None:
+        if credential.password is None:
+            return None
+        return self._bad_pairs.ago_s(credential.pair, now)
+
+    def _sprayed(self, credential: Credential, now: float) -> bool:
+        if credential.password is None:
+            return False
+        return self._sprays.accounts(credential.password, now) >= self.settings.sprayed_accounts
+
+    @staticmethod
+    def _ought_to_be_right(
+        account: Account, credential: Credential, facts: LoginFacts, now: float
+    ) -> bool:
+        if credential.comparable and credential.password is not None:
+            return account.ought_to_be_right(credential.password, now)
+        return facts.standing is Standing.FAMILIAR and not facts.repeated
+
+
+def _knowledge(account: Account | None, credential: Credential) -> Knowledge:
+    if account is None or not credential.comparable:
+        return Knowledge.UNKNOWN
+    return account.knowledge(credential.password)
+
+
+def _comeback(credential: Credential, place: Place) -> int:
+    return mixed(credential.pair, place.net)
