@@ -35,8 +35,9 @@ from gatekeeper.verdict import PASS, Action, Reason, Verdict, strongest
 OnVerdict = Callable[[Client, JudgedEvent, Verdict, bool], None]
 OnLock = Callable[[AccountLock, str], None]
 
-_REFUSALS: Final = frozenset({Action.DEFER, Action.DECOY, Action.REJECT})
-_NO_GUESSES: Final = frozenset({Reason.REPEATED_PASSWORD, Reason.ACCOUNT_LOCKED})
+
+_NOWHERE: Final = Prefix(bytes(4), 32)
+_NO_GUESSES: Final = (Reason.REPEATED_PASSWORD, Reason.ACCOUNT_LOCKED)
 
 
 def _ignore(*_: object) -> None:
@@ -75,18 +76,15 @@ class Guard:
         self._rules = tuple(rules)
         self._on_verdict = on_verdict
         self._on_lock = on_lock
-        self._by_kind: dict[type, tuple[BuiltIn, ...]] = {}
+        self._last_place = _NOWHERE, place(_NOWHERE)
+        self._by_kind: dict[tuple[type, bool], tuple[tuple[BuiltIn, bool], ...]] = {}
         self.reconfigure(settings)
         ledger.subscribe(self._forget_lifted)
 
     def reconfigure(self, settings: Settings) -> None:
         """Judge by new settings from the next Event on; all counters stay as they are."""
         self._settings = settings
-        self._observed = frozenset(
-            rule.name
-            for rule in self._rules
-            if settings.rules.get(rule.name, settings.mode) is Mode.OBSERVE
-        )
+        self._by_kind.clear()
         self._allowed = PrefixSet(settings.allow)
         self.evidence.reconfigure(settings.policy)
         logins = self.evidence.logins
@@ -104,7 +102,7 @@ class Guard:
         entity = client.entity
         if self._allowed and self._allowed.overlaps(entity):
             return PASS
-        where = place(entity)
+        where = self._place(entity)
         now = self._clock()
         if self._ledger.find(entity, client.scope) is not None:
             seen = Seen(self._banned_facts(client.scope))
@@ -132,6 +130,12 @@ class Guard:
 
     # -- the parts --------------------------------------------------------------------------
 
+    def _place(self, entity: Prefix) -> Place:
+        """Where `entity` is; most Events come from where the last one did."""
+        if self._last_place[0] is not entity:
+            self._last_place = entity, place(entity)
+        return self._last_place[1]
+
     def _see(self, event: JudgedEvent, client: Client, where: Place, now: float) -> Seen:
         """Count the Event and tell what is known of it."""
         evidence, scope = self.evidence, client.scope
@@ -156,24 +160,32 @@ class Guard:
     def _opinion(self, event: JudgedEvent, client: Client, facts: Facts) -> Verdict:
         """The strongest opinion that is carried out; what is only watched is counted."""
         opinions = []
-        for built_in in self._rules_for(type(event)):
+        login = facts.login
+        at_home = login is not None and login.at_home
+        for built_in, observed in self._rules_for(type(event), at_home=at_home):
             opinion = built_in.rule(event, facts)
             if opinion is None:
                 continue
-            if built_in.name in self._observed:
+            if observed:
                 self.would_have[opinion.reason] += 1
                 self._on_verdict(client, event, opinion, False)
-            elif built_in.needs_learning and facts.login is not None and not facts.login.learned:
+            elif built_in.needs_learning and login is not None and not login.learned:
                 self.would_have[opinion.reason] += 1
             else:
                 opinions.append(opinion)
         return strongest(opinions) if opinions else PASS
 
-    def _rules_for(self, kind: type) -> tuple[BuiltIn, ...]:
-        found = self._by_kind.get(kind)
+    def _rules_for(self, kind: type, *, at_home: bool) -> tuple[tuple[BuiltIn, bool], ...]:
+        """The Rules on a kind of Event, each with whether it only watches."""
+        found = self._by_kind.get((kind, at_home))
         if found is None:
-            found = tuple(rule for rule in self._rules if not rule.events or kind in rule.events)
-            self._by_kind[kind] = found
+            settings = self._settings
+            found = tuple(
+                (rule, settings.rules.get(rule.name, settings.mode) is Mode.OBSERVE)
+                for rule in self._rules
+                if (not rule.events or kind in rule.events) and not (at_home and rule.strangers)
+            )
+            self._by_kind[kind, at_home] = found
         return found
 
     def _after_attempt(
@@ -187,7 +199,7 @@ class Guard:
     ) -> tuple[Verdict, Seen]:
         """Count a credential that is refused here as a guess; it may be the one that bans. Its
         answer is as late as the backend's would be at this score."""
-        if verdict.action not in _REFUSALS:
+        if not Action.DEFER <= verdict.action <= Action.REJECT:
             if not seen.facts.banned:
                 self.evidence.let_through(seen, now)
             return verdict, seen
@@ -195,7 +207,7 @@ class Guard:
             seen = seen._replace(facts=self.evidence.refused(seen, where, now))
         if ban_due(seen.facts):
             verdict = strongest([verdict, self._opinion(event, client, seen.facts)])
-        if verdict.action in {Action.DECOY, Action.REJECT}:
+        if Action.DECOY <= verdict.action <= Action.REJECT:
             verdict = Verdict(verdict.action, verdict.reason, tarpit_s(seen.facts))
         return verdict, seen
 

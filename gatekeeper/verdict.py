@@ -29,13 +29,13 @@ class Reason(Enum):
     TOO_MANY_CONNECTIONS = "too-many-connections"
     BACKEND_UNAVAILABLE = "backend-unavailable"
     # A login, before the backend sees it:
-    REPEATED_PASSWORD = "repeated-password"  # the backend refused this very pair a moment ago
+    REPEATED_PASSWORD = "repeated-password"  # noqa: S105  the backend refused it a moment ago
     TRAP_ACCOUNT = "trap-account"  # nobody has this account
     ACCOUNT_LOCKED = "account-locked"  # by the operator
     FAMILIAR_GUESSING = "familiar-guessing"  # wrong passwords from where the account is at home
     SUSPECT_SOURCE = "suspect-source"  # the address itself has failed too often
     SUSPECT_NETWORK = "suspect-network"  # the networks around it have
-    SPRAYED_PASSWORD = "sprayed-password"  # tried on many accounts
+    SPRAYED_PASSWORD = "sprayed-password"  # noqa: S105  it is tried on many accounts
     ACCOUNT_ATTACKED = "account-attacked"  # strangers guess at this account
     ACCOUNT_LANE_LOCKED = "account-lane-locked"  # they guess so much that strangers must prove more
     ATTACK_LEVEL = "attack-level"  # strangers guess everywhere
@@ -49,8 +49,9 @@ class Verdict:
     """An opinion on one Event.
 
     `delay_s` is waited before the answer, whatever the action. `ban` asks the Ledger to ban the
-    client's entity in its scope; the first such ban lasts `ban_first_s`, None is the policy's time. Replies are made by the session from `action`: generic on
-    purpose, so that a stranger learns nothing of the rule.
+    client's entity in its scope; the first such ban lasts `ban_first_s`, None is the policy's time.
+    Replies are made by the session from `action`: generic on purpose, so that a stranger learns
+    nothing of the rule.
     """
 
     action: Action
@@ -70,6 +71,8 @@ def strongest(verdicts: list[Verdict]) -> Verdict:
     """
     if not verdicts:
         return PASS
+    if len(verdicts) == 1:
+        return verdicts[0]
     top = max(verdicts, key=lambda verdict: verdict.action)
     delay_s = max(verdict.delay_s for verdict in verdicts)
     bans = [verdict.ban_first_s for verdict in verdicts if verdict.ban]

@@ -13,13 +13,15 @@ from enum import Enum
 from typing import Final
 
 from gatekeeper.policy.distinct import Distinct
-from gatekeeper.policy.keys import Place, mixed, wide_of
+from gatekeeper.policy.keys import Place, wide_of
 
 FAMILIAR_S: Final = 30 * 86_400.0
 MAX_ACCOUNTS: Final = 100_000  # about 100 MB where as many people log in; nobody else makes entries
 MAX_NETS: Final = 32  # of one account
 MAX_PASSWORDS: Final = 4  # of one account: app passwords, and the one before a change
 MARK_BITS: Final = 16
+_MARK_SHIFT: Final = 64 - MARK_BITS
+ORDERED_S: Final = 3600.0  # how exactly accounts are in order of their last login
 FRESH_S: Final = 6 * 3600.0  # a password right within this time ought to be right still
 GUESSES_WINDOW_S: Final = 86_400.0
 NEW_NETS_S: Final = 3600.0
@@ -99,11 +101,9 @@ class Account:
                 return Standing.SEMI
         return Standing.STRANGER
 
-    def knowledge(self, password: int | None) -> Knowledge:
-        """What is known of this password key; None where the mechanism shows none."""
-        if password is None or not self.passwords:
-            return Knowledge.UNKNOWN
-        mark = self._mark(password)
+    def knowledge(self, pair: int) -> Knowledge:
+        """What is known of the password in this pair of account and password."""
+        mark = pair >> _MARK_SHIFT
         known = False
         for good in self.passwords:
             if good.mark == mark:
@@ -111,14 +111,14 @@ class Account:
             known = known or not good.failed
         return Knowledge.WRONG if known else Knowledge.UNKNOWN
 
-    def ought_to_be_right(self, password: int, now: float) -> bool:
+    def ought_to_be_right(self, pair: int, now: float) -> bool:
         """Whether this password was right a short while ago, whatever came since."""
-        mark = self._mark(password)
+        mark = pair >> _MARK_SHIFT
         return any(g.mark == mark and now - g.right_at <= FRESH_S for g in self.passwords)
 
-    def was_right(self, password: int, now: float) -> None:
+    def was_right(self, pair: int, now: float) -> None:
         """The backend took this password."""
-        mark = self._mark(password)
+        mark = pair >> _MARK_SHIFT
         for good in self.passwords:
             if good.mark == mark:
                 good.right_at = now
@@ -130,17 +130,17 @@ class Account:
             oldest = min(failed or self.passwords, key=lambda good: good.right_at)
             self.passwords.remove(oldest)
 
-    def has_failed(self, password: int) -> None:
+    def has_failed(self, pair: int) -> None:
         """The backend refused this password; one that was right is a former one now."""
-        mark = self._mark(password)
+        mark = pair >> _MARK_SHIFT
         for good in self.passwords:
             if good.mark == mark:
                 good.failed = True
 
     def enter(self, place: Place, now: float) -> None:
         """A success from `place`."""
-        first_at = self.nets.pop(place.net, (now, now))[0]
-        self.nets[place.net] = (first_at, now)
+        seen = self.nets.get(place.net)
+        self.nets[place.net] = (now if seen is None else seen[0], now)
         if len(self.nets) > MAX_NETS:
             del self.nets[min(self.nets, key=lambda net: self.nets[net][1])]
         self.last_at = now
@@ -161,11 +161,11 @@ class Account:
         self.newest_net = (newest, since, recipients + 1)
         return recipients + 1
 
-    def guessed(self, password: int, now: float) -> int:
+    def guessed(self, pair: int, now: float) -> int:
         """A stranger's wrong password; how many different ones there are within a day."""
         if self.guesses is None:
             self.guesses = Distinct()
-        return self.guesses.add(mixed(password, self.key), now, GUESSES_WINDOW_S)
+        return self.guesses.add(pair, now, GUESSES_WINDOW_S)
 
     def guess_count(self, now: float) -> int:
         """How many different passwords strangers tried within a day."""
@@ -195,9 +195,6 @@ class Account:
         if day != self.credit_day:
             self.credit_day, self.credits, self.day_places = day, 0, 0
 
-    def _mark(self, password: int) -> int:
-        return mixed(password, self.key) >> (64 - MARK_BITS)
-
 
 class Accounts:
     """All accounts by key. Overflow: the one without a login for the longest goes first."""
@@ -215,16 +212,18 @@ class Accounts:
         """The account, None where it never logged in."""
         return self._accounts.get(key)
 
-    def touch(self, key: int) -> tuple[Account, bool]:
+    def touch(self, key: int, now: float) -> tuple[Account, bool]:
         """The account for a success of its, made where it is new; whether it was."""
-        account = self._accounts.pop(key, None)
-        new = account is None
-        if account is None:
-            account = Account(key)
-            if len(self._accounts) >= self._capacity:
-                del self._accounts[next(iter(self._accounts))]
-        self._accounts[key] = account  # last in order
-        return account, new
+        account = self._accounts.get(key)
+        if account is not None:
+            if now - account.last_at > ORDERED_S:
+                del self._accounts[key]
+                self._accounts[key] = account  # last in order
+            return account, False
+        if len(self._accounts) >= self._capacity:
+            del self._accounts[next(iter(self._accounts))]
+        account = self._accounts[key] = Account(key)
+        return account, True
 
     def __iter__(self) -> Iterator[Account]:
         """All of them, longest without a login first."""

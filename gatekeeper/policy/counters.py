@@ -84,6 +84,9 @@ class ScoreTable(Generic[Key]):
         self._ranks.pop(key, None)
         self._marks.pop(key, None)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._ranks
+
     def __iter__(self) -> Iterator[Key]:
         """The keys that have a score."""
         return iter(self._ranks)

@@ -58,7 +58,7 @@ class Evidence:
         self.mx_scores = SourceScores(settings.mx_half_life_s)
         self.harvest = Harvest()
         self.sending = Sending(settings)
-        self._last: tuple[AuthAttempt, Credential] | None = None
+        self._last: tuple[AuthAttempt, Credential, LoginFacts] | None = None
 
     def reconfigure(self, settings: PolicySettings) -> None:
         """Judge by other numbers from now on. Half-lives, windows and rates belong to the counters
@@ -84,15 +84,15 @@ class Evidence:
     def attempt(self, event: AuthAttempt, place: Place, now: float) -> Seen:
         """A credential before the backend sees it; nothing is counted yet."""
         credential = self.logins.credential(event)
-        self._last = event, credential
         login = self.logins.facts(credential, place, now)
+        self._last = event, credential, login
         score = self.logins.scores.sources.value(place.source, now)
         return Seen(self._facts(Scope.AUTH, place, score, score, now, login), credential)
 
     def outcome(self, event: AuthOutcome, place: Place, now: float) -> Seen:
         """The backend's word on a credential."""
-        logins, credential = self.logins, self._credential(event.attempt)
-        login = logins.facts(credential, place, now)
+        logins = self.logins
+        credential, login = self._known(event.attempt, place, now)
         before = logins.scores.sources.value(place.source, now)
         lock = None
         if event.result is AuthResult.FAILURE:
@@ -172,17 +172,25 @@ class Evidence:
     ) -> Facts:
         ban_score, spared = self._settings.mx_ban_score, False
         if scope is Scope.AUTH:
-            ban_score = self.logins.ban_score(place, now)
+            if before > 0 or after > 0:
+                ban_score = self.logins.ban_score(place, now)
+            else:
+                ban_score = self._settings.auth_ban_score
             spared = login is not None and after > before and self.logins.spared(place, now)
         return Facts(
             scope, False, before, after, ban_score, spared, self._settings, login, recipient
         )
 
-    def _credential(self, attempt: AuthAttempt) -> Credential:
-        """The keys of an attempt; mostly of the one looked at last."""
-        if self._last is not None and self._last[0] is attempt:
-            return self._last[1]
-        return self.logins.credential(attempt)
+    def _known(
+        self, attempt: AuthAttempt, place: Place, now: float
+    ) -> tuple[Credential, LoginFacts]:
+        """The keys of an attempt, and what is known of it now; where nothing came between it and
+        its outcome, that is what was known before."""
+        last, self._last = self._last, None
+        if last is not None and last[0] is attempt:
+            return last[1], last[2]
+        credential = self.logins.credential(attempt)
+        return credential, self.logins.facts(credential, place, now)
 
     def _account(self, event: RcptAttempt) -> Account | None:
         if not event.authcid:

@@ -29,6 +29,11 @@ class LoginFacts:
     proof_left: bool  # one more doubtful credential may go to the backend
     patience_left: bool  # one more right password may be asked to come again
 
+    @property
+    def at_home(self) -> bool:
+        """Whether the account's own password came from where it is at home."""
+        return self.standing is Standing.FAMILIAR and self.knowledge is Knowledge.RIGHT
+
 
 @dataclass(frozen=True, slots=True)
 class RecipientFacts:
@@ -54,7 +59,7 @@ class Facts:
     banned: bool  # a ban of this entity, or of a network around it, is in force
     score_before: float
     score: float
-    ban_score: float  # at which the entity is banned from `scope`
+    ban_score: float  # at which the entity is banned from `scope`; at least, where it has no score
     spared: bool  # people log in from there: it is not banned for guesses
     settings: PolicySettings
     login: LoginFacts | None = None

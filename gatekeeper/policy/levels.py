@@ -14,6 +14,7 @@ OUTAGE_WINDOW_S: Final = 300.0
 OUTAGE_ACCOUNTS: Final = 4  # whose password was right a moment ago and now is not
 OUTAGE_SHARE: Final = 0.5
 OUTAGE_MEMORY: Final = 64
+FRESH_VOTE_S: Final = 60.0  # a good vote this young is as good as a new one
 
 
 class Decayed:
@@ -101,7 +102,11 @@ class OutageWatch:
 
     def note(self, account: int, success: bool, now: float) -> None:
         """The backend's word on a credential of `account` that ought to be right."""
-        before = self._votes.pop(account, None)
+        before = self._votes.get(account)
+        if before is not None:
+            if success and before[1] and now - before[0] < FRESH_VOTE_S:
+                return
+            del self._votes[account]
         self._failed += (not success) - (before is not None and not before[1])
         self._votes[account] = (now, success)
         if len(self._votes) > OUTAGE_MEMORY:

@@ -63,7 +63,7 @@ def repeated_password(event: JudgedEvent, facts: Facts) -> Verdict | None:
     login = facts.login
     if not isinstance(event, AuthAttempt) or login is None or login.refused_ago_s is None:
         return None
-    former = login.knowledge in {Knowledge.FORMER, Knowledge.RIGHT}
+    former = login.knowledge is Knowledge.FORMER or login.knowledge is Knowledge.RIGHT
     refused_for_s = facts.settings.refused_for_s / (5 if former else 1)
     if login.refused_ago_s < refused_for_s:
         return Verdict(Action.REJECT, Reason.REPEATED_PASSWORD)

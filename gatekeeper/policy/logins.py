@@ -121,56 +121,44 @@ class Logins:
     def facts(self, credential: Credential, place: Place, now: float) -> LoginFacts:
         """What is known of an attempt, before it is counted."""
         account = self.accounts.get(credential.account)
-        knowledge = _knowledge(account, credential)
-        standing = self._standing(account, place, now)
-        refused_ago_s = self._refused_ago_s(credential, now)
-        if standing is Standing.FAMILIAR and knowledge is Knowledge.RIGHT:
-            return self._at_home(credential, refused_ago_s, now)
+        knowledge = Knowledge.UNKNOWN
+        own_standing = Standing.STRANGER
+        if account is not None:
+            own_standing = account.standing(place, now)
+            if credential.comparable:
+                knowledge = account.knowledge(credential.pair)
+        trap = credential.account in self.traps
+        locked = self.locks.find(credential.account, LockKind.OPERATOR, now) is not None
+        refused_ago_s = None
+        if credential.password is not None:
+            refused_ago_s = self._bad_pairs.ago_s(credential.pair, now)
+        at_home = own_standing is Standing.FAMILIAR and knowledge is Knowledge.RIGHT
+        if at_home and not (trap or locked or refused_ago_s is not None):
+            return _AT_HOME  # most logins: nothing else is asked of them
+        share = self._network_share(place, now)
+        standing = own_standing
+        if standing is Standing.STRANGER and self._is_crowd(place, share, now):
+            standing = Standing.SEMI
         asked = self._asked_right if knowledge is Knowledge.RIGHT else self._asked
         return LoginFacts(
             standing=standing,
             knowledge=knowledge,
             account_known=account is not None,
             learned=self._learned(account, knowledge),
-            trap=credential.account in self.traps,
-            locked=self._locked(credential.account, now),
+            trap=trap,
+            locked=locked,
             refused_ago_s=refused_ago_s,
             repeated=refused_ago_s is not None,
-            asked_ago_s=asked.ago_s(_comeback(credential, place), now),
+            asked_ago_s=asked.ago_s(mixed(credential.pair, place.net), now),
             sprayed=self._sprayed(credential, now),
             attacked=account is not None
             and account.guess_count(now) >= self.settings.attacked_guesses,
             lane_locked=account is not None and account.lane_until > now,
             level_high=self.level.high(now),
-            network_suspect=self._network_share(place, now) >= 1.0,
+            network_suspect=share >= 1.0,
             guessing_at_home=not self._homes.allows(place.source, now),
             proof_left=self._proof_left(credential, knowledge, now),
             patience_left=self.patience >= 1.0,
-        )
-
-    def _at_home(
-        self, credential: Credential, refused_ago_s: float | None, now: float
-    ) -> LoginFacts:
-        """Of the right password from where the account is at home: most logins, and none of the
-        rest concerns them."""
-        return LoginFacts(
-            standing=Standing.FAMILIAR,
-            knowledge=Knowledge.RIGHT,
-            account_known=True,
-            learned=True,
-            trap=credential.account in self.traps,
-            locked=self._locked(credential.account, now),
-            refused_ago_s=refused_ago_s,
-            repeated=refused_ago_s is not None,
-            asked_ago_s=None,
-            sprayed=False,
-            attacked=False,
-            lane_locked=False,
-            level_high=False,
-            network_suspect=False,
-            guessing_at_home=False,
-            proof_left=True,
-            patience_left=True,
         )
 
     # -- what became of it ------------------------------------------------------------------
@@ -187,7 +175,7 @@ class Logins:
         """A Rule refused it without the backend; what it adds to the address's score."""
         right = facts.knowledge is Knowledge.RIGHT
         asked = self._asked_right if right else self._asked
-        asked.ask(_comeback(credential, place), now)
+        asked.ask(mixed(credential.pair, place.net), now)
         if right:
             self.patience -= 1.0
             return 0.0
@@ -209,7 +197,7 @@ class Logins:
         if credential.password is not None:
             self._bad_pairs.add(credential.pair, now)
             if account is not None:
-                account.has_failed(credential.password)
+                account.has_failed(credential.pair)
         if facts.repeated:
             return 0.0
         return self._count(credential, place, facts, 1.0, now)
@@ -218,12 +206,12 @@ class Logins:
         self, credential: Credential, place: Place, facts: LoginFacts, name: str, now: float
     ) -> AccountLock | None:
         """The backend took it. The lock the account gets for how it roams, if it gets one."""
-        account, new = self.accounts.touch(credential.account)
+        account, new = self.accounts.touch(credential.account, now)
         account.name = name
         self.outages.note(account.key, success=True, now=now)
         self._bad_pairs.discard(credential.pair)
         if credential.comparable and credential.password is not None:
-            account.was_right(credential.password, now)
+            account.was_right(credential.pair, now)
         self.patience = min(MOST_PATIENCE, self.patience + self.settings.asked_back_ppm / 1e6)
         stranger = facts.standing is Standing.STRANGER
         self._learn(account, now, new=new, stranger=stranger)
@@ -244,7 +232,7 @@ class Logins:
         self, credential: Credential, place: Place, facts: LoginFacts, share: float, now: float
     ) -> float:
         """Hold a guess against all it was made by and at; what it adds to the address's score."""
-        if facts.knowledge in {Knowledge.RIGHT, Knowledge.FORMER}:
+        if facts.knowledge is Knowledge.RIGHT or facts.knowledge is Knowledge.FORMER:
             return 0.0
         sources = self.scores.sources
         crowd = self._crowd(place, now)
@@ -275,7 +263,7 @@ class Logins:
             self.level.guessed(share, now)
         if account is None or credential.password is None:
             return
-        if account.guessed(credential.password, now) >= self.settings.lane_guesses:
+        if account.guessed(credential.pair, now) >= self.settings.lane_guesses:
             account.lane_until = now + self.settings.lane_lock_s
 
     def _learn(self, account: Account, now: float, *, new: bool, stranger: bool) -> None:
@@ -302,16 +290,10 @@ class Logins:
         self.locks.put(lock)
         return lock
 
-    def _standing(self, account: Account | None, place: Place, now: float) -> Standing:
-        standing = Standing.STRANGER if account is None else account.standing(place, now)
-        if standing is Standing.STRANGER and self._is_crowd(place, now):
-            return Standing.SEMI
-        return standing
-
-    def _is_crowd(self, place: Place, now: float) -> bool:
-        """Whether many log in from there and little speaks against the place."""
-        crowd = self.nets.accounts(place.net, now)
-        if crowd < CROWD or self._network_share(place, now) >= CROWD_SCORE:
+    def _is_crowd(self, place: Place, share: float, now: float) -> bool:
+        """Whether many log in from there and little speaks against the place; `share` is its
+        networks'."""
+        if share >= CROWD_SCORE or self.nets.accounts(place.net, now) < CROWD:
             return False
         score = self.scores.sources.value(place.source, now)
         return score < CROWD_SCORE * self.ban_score(place, now)
@@ -323,6 +305,8 @@ class Logins:
 
     def _network_share(self, place: Place, now: float) -> float:
         settings = self.settings
+        if not any(parent in self.scores.networks for parent in place.parents):
+            return 0.0
         bonus = settings.auth_ban_score_per_account * self.nets.accounts(place.net, now)
         return self.scores.network_share(place, settings.network_suspect_score, bonus, now)
 
@@ -338,14 +322,6 @@ class Logins:
             return False
         return self._proofs.allows(credential.account, now)
 
-    def _locked(self, account: int, now: float) -> bool:
-        return self.locks.find(account, LockKind.OPERATOR, now) is not None
-
-    def _refused_ago_s(self, credential: Credential, now: float) -> float | None:
-        if credential.password is None:
-            return None
-        return self._bad_pairs.ago_s(credential.pair, now)
-
     def _sprayed(self, credential: Credential, now: float) -> bool:
         if credential.password is None:
             return False
@@ -356,15 +332,26 @@ class Logins:
         account: Account, credential: Credential, facts: LoginFacts, now: float
     ) -> bool:
         if credential.comparable and credential.password is not None:
-            return account.ought_to_be_right(credential.password, now)
+            return account.ought_to_be_right(credential.pair, now)
         return facts.standing is Standing.FAMILIAR and not facts.repeated
 
 
-def _knowledge(account: Account | None, credential: Credential) -> Knowledge:
-    if account is None or not credential.comparable:
-        return Knowledge.UNKNOWN
-    return account.knowledge(credential.password)
-
-
-def _comeback(credential: Credential, place: Place) -> int:
-    return mixed(credential.pair, place.net)
+_AT_HOME: Final = LoginFacts(
+    standing=Standing.FAMILIAR,
+    knowledge=Knowledge.RIGHT,
+    account_known=True,
+    learned=True,
+    trap=False,
+    locked=False,
+    refused_ago_s=None,
+    repeated=False,
+    asked_ago_s=None,
+    sprayed=False,
+    attacked=False,
+    lane_locked=False,
+    level_high=False,
+    network_suspect=False,
+    guessing_at_home=False,
+    proof_left=True,
+    patience_left=True,
+)

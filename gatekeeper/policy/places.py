@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 MAX_PLACES: Final = 50_000  # about 8 MB
 WINDOW_S: Final = 30 * 86_400.0
+ORDERED_S: Final = 600.0  # how exactly places are in order of their last login
 MOST_ACCOUNTS: Final = 60  # a crowd; more accounts make no more difference
 
 
@@ -38,7 +39,14 @@ class Places:
 
     def add(self, place: int, account: int, now: float) -> None:
         """`account` has logged in from `place`."""
-        crowd = self._crowds.pop(place, None)
+        crowd = self._crowds.get(place)
+        if (
+            crowd is not None
+            and now - crowd.last_at < ORDERED_S
+            and crowd.accounts >> account % 64 & 1
+        ):
+            return
+        self._crowds.pop(place, None)
         bits = 0 if crowd is None or now - crowd.last_at > WINDOW_S else crowd.accounts
         self._crowds[place] = _Crowd(bits | 1 << (account % 64), now)
         if len(self._crowds) > self._capacity:

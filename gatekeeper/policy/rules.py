@@ -32,13 +32,15 @@ class BuiltIn:
     """A Rule, and what the guard must know to use it.
 
     `name` is what the operator calls it (`[rules]`); its verdicts may have other reasons, too.
-    `events` are the kinds it has an opinion on; none are all. A rule that `needs_learning` only
-    watches until it is known who is at home where.
+    `events` are the kinds it has an opinion on; none are all. A rule on `strangers` has none on the
+    right password from where its account is at home. A rule that `needs_learning` only watches
+    until it is known who is at home where.
     """
 
     name: Reason
     rule: Rule
     events: tuple[type, ...] = ()
+    strangers: bool = False
     needs_learning: bool = False
 
 
@@ -67,6 +69,11 @@ _ATTEMPT: Final = (AuthAttempt,)
 _LOGIN: Final = (AuthAttempt, AuthOutcome)
 _RCPT: Final = (RcptAttempt, RcptOutcome)
 
+
+def _on_strangers(name: Reason, rule: Rule, *, needs_learning: bool = False) -> BuiltIn:
+    return BuiltIn(name, rule, _ATTEMPT, strangers=True, needs_learning=needs_learning)
+
+
 BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn(Reason.BANNED, banned),
     BuiltIn(Reason.PROTOCOL_ABUSE, violations, (Violation,)),
@@ -74,12 +81,12 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn(Reason.ACCOUNT_LOCKED, login_rules.account_locked, _LOGIN),
     BuiltIn(Reason.REPEATED_PASSWORD, login_rules.repeated_password, _ATTEMPT),
     BuiltIn(Reason.TRAP_ACCOUNT, login_rules.trap_account, _ATTEMPT),
-    BuiltIn(Reason.FAMILIAR_GUESSING, login_rules.familiar_guessing, _ATTEMPT),
-    BuiltIn(Reason.SUSPECT_SOURCE, login_rules.suspect_source, _ATTEMPT),
-    BuiltIn(Reason.SUSPECT_NETWORK, login_rules.suspect_network, _ATTEMPT),
-    BuiltIn(Reason.SPRAYED_PASSWORD, login_rules.sprayed_password, _ATTEMPT, needs_learning=True),
-    BuiltIn(Reason.ACCOUNT_ATTACKED, login_rules.account_attacked, _ATTEMPT, needs_learning=True),
-    BuiltIn(Reason.ATTACK_LEVEL, login_rules.attack_level, _ATTEMPT, needs_learning=True),
+    _on_strangers(Reason.FAMILIAR_GUESSING, login_rules.familiar_guessing),
+    _on_strangers(Reason.SUSPECT_SOURCE, login_rules.suspect_source),
+    _on_strangers(Reason.SUSPECT_NETWORK, login_rules.suspect_network),
+    _on_strangers(Reason.SPRAYED_PASSWORD, login_rules.sprayed_password, needs_learning=True),
+    _on_strangers(Reason.ACCOUNT_ATTACKED, login_rules.account_attacked, needs_learning=True),
+    _on_strangers(Reason.ATTACK_LEVEL, login_rules.attack_level, needs_learning=True),
     BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.unknown_recipients, _RCPT),
     BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.harvest_ban, _RCPT),
     BuiltIn(Reason.RECIPIENT_RATE, recipient_rules.recipient_rate, _RCPT),

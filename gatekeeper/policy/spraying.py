@@ -1,9 +1,9 @@
 """One password on many accounts: seen without keeping a password, or a key of one for long.
 
 Theory of operation. A sketch of `ROWS` x `CELLS` cells of 64 bits. A password names one cell in
-each row, an account one bit; each failed pair sets its bit in the cells of its password. The cell
-with the fewest bits is the one that the fewest other passwords share, and its bits are the accounts
-the password was tried on, never too few but for accounts that share a bit. The cost is constant and
+each row, an account one bit; each failed pair sets its bit in the cells of its password. Other
+passwords share a cell with it, but hardly all three: the bits set in every one are the accounts the
+password was tried on, never too few but for accounts that share a bit. The cost is constant and
 nothing can be pushed out; a flood of passwords fills cells and makes the answer too high, which
 `MOST_PAIRS` prevents: beyond it nothing more is noted.
 
@@ -19,7 +19,7 @@ from gatekeeper.policy.keys import mixed
 ROWS: Final = 3
 CELLS: Final = 1 << 16  # 1.5 MiB for the three rows of an epoch
 EPOCH_S: Final = 86_400.0
-MOST_PAIRS: Final = 100_000  # an epoch; here 1 password in 150 looks sprayed by chance
+MOST_PAIRS: Final = 1_000_000  # an epoch; here a cell is a fifth full, three of them a hundredth
 
 
 class _Epoch:
@@ -31,9 +31,9 @@ class _Epoch:
         self.pairs = 0
         self.rows: tuple[array[int], ...] = ()  # made when first needed
 
-    def cells(self, password: int) -> tuple[int, ...]:
+    def cells(self, password: int) -> tuple[int, int, int]:
         name = mixed(password, self.salt)
-        return tuple((name >> (16 * row)) % CELLS for row in range(ROWS))
+        return name % CELLS, (name >> 16) % CELLS, (name >> 32) % CELLS
 
     def add(self, password: int, bit: int) -> None:
         if self.pairs >= MOST_PAIRS:
@@ -47,8 +47,8 @@ class _Epoch:
     def accounts(self, password: int) -> int:
         if not self.rows:
             return 0
-        cells = zip(self.rows, self.cells(password), strict=True)
-        return min(row[cell].bit_count() for row, cell in cells)
+        (first, second, third), (one, two, three) = self.rows, self.cells(password)
+        return (first[one] & second[two] & third[three]).bit_count()
 
 
 class SpraySketch:
