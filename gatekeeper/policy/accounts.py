@@ -145,6 +145,11 @@ class Account:
             del self.nets[min(self.nets, key=lambda net: self.nets[net][1])]
         self.last_at = now
 
+    def is_due(self, net: int, now: float, every_s: float) -> bool:
+        """Whether a success from `net` is worth writing down: the first in each `every_s`."""
+        seen = self.nets.get(net)
+        return seen is None or int(seen[1] / every_s) != int(now / every_s)
+
     def came_from_new_net(self, net: int, now: float) -> int:
         """A success from a net unlike any before; from how many such within the last hour."""
         self.newest_net = (net, now, 0)

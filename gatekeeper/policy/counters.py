@@ -56,6 +56,10 @@ class ScoreTable(Generic[Key]):
             return 0.0
         return float(2.0 ** (rank - now / self._half_life_s))
 
+    def decayed(self, value: float, at: float, now: float) -> float:
+        """What a score of `value` at the instant `at` has become."""
+        return float(value * 2.0 ** ((at - now) / self._half_life_s))
+
     def add(self, key: Key, weight: float, now: float) -> float:
         """Add `weight` (above 0) to the score of `key` and return it, at most `MAX_SCORE`."""
         value = min(self.value(key, now) + weight, MAX_SCORE)

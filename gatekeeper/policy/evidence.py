@@ -79,6 +79,7 @@ class Evidence:
         weight = violation_weight(event.kind, scope, self._settings)
         if weight > 0:
             after = sources.add(place.source, weight, now)
+            self.logins.changes.score(scope, place.source, parent=False)
         return Seen(self._facts(scope, place, before, after, now))
 
     def attempt(self, event: AuthAttempt, place: Place, now: float) -> Seen:

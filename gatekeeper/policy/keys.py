@@ -96,5 +96,12 @@ def parent_prefix(parent: int) -> Prefix:
     return Prefix((parent << 8).to_bytes(4, "big"), 24)
 
 
+def parent_key(parent: Prefix) -> int:
+    """The key among `Place.parents` of a /24, a /56 or a /48."""
+    if len(parent.packed) == 4:
+        return int.from_bytes(parent.packed, "big") >> 8
+    return (int.from_bytes(parent.packed[:8], "big") | _V6) >> (64 - parent.length)
+
+
 def _v6(bits: int, length: int) -> Prefix:
     return Prefix((bits & _MASK).to_bytes(8, "big") + bytes(8), length)

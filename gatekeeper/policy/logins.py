@@ -16,8 +16,10 @@ fill (accounts, places), so a flood of guesses pushes out guesses.
 
 from typing import Final, NamedTuple
 
+from gatekeeper.ban import Scope
 from gatekeeper.events import AuthAttempt
 from gatekeeper.policy.accounts import Account, Accounts, Knowledge, Standing
+from gatekeeper.policy.changes import SAVED_EVERY_S, Changes
 from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.keys import Place, account_key, mixed, password_key
 from gatekeeper.policy.levels import AttackLevel, Learning, OutageWatch
@@ -77,6 +79,7 @@ class Logins:
         self.newcomers = Learning()
         self.outages = OutageWatch()
         self.patience = FIRST_PATIENCE
+        self.changes = Changes()
         self._account_secret = account_secret
         self._password_secret = password_secret
         self._bad_pairs = BadPairs(settings.repeat_window_s)
@@ -220,6 +223,8 @@ class Logins:
         if account.take_credit(now, CREDITS_A_DAY):
             self.scores.sources.take_off(place.source, SUCCESS_CREDIT, now)
         lock = self._roams(account, place, now) if stranger and not new else None
+        if account.is_due(place.net, now, SAVED_EVERY_S):
+            self.changes.pair(account.key, place.net)
         account.enter(place, now)
         if facts.standing is Standing.FAMILIAR or account.take_place(now, PLACES_A_DAY):
             self.sources.add(place.source, account.key, now)
@@ -245,6 +250,7 @@ class Logins:
         if weight > 0:
             sources.add(place.source, weight, now)
             sources.mark(place.source, credential.account)
+            self.changes.score(Scope.AUTH, place.source, parent=False)
         if facts.standing is Standing.FAMILIAR:
             self._homes.use(place.source, now)
         else:
@@ -255,6 +261,8 @@ class Logins:
         self, credential: Credential, place: Place, facts: LoginFacts, share: float, now: float
     ) -> None:
         self.scores.add_to_networks(place, share, now)
+        for parent in place.parents:
+            self.changes.score(Scope.AUTH, parent, parent=True)
         if credential.password is not None:
             self._sprays.add(credential.password, credential.account, now)
         account = self.accounts.get(credential.account)
@@ -265,6 +273,7 @@ class Logins:
             return
         if account.guessed(credential.pair, now) >= self.settings.lane_guesses:
             account.lane_until = now + self.settings.lane_lock_s
+            self.changes.lock(account.key, LockKind.LANE)
 
     def _learn(self, account: Account, now: float, *, new: bool, stranger: bool) -> None:
         """How rare newcomers and strangers are among good logins; each account votes for rare once
@@ -287,8 +296,28 @@ class Logins:
             return None
         until = now + self.settings.account_hold_s
         lock = AccountLock(account.key, LockKind.HELD, now, until, note)
-        self.locks.put(lock)
+        self.lock(lock)
         return lock
+
+    def lock(self, lock: AccountLock) -> None:
+        """Keep an account back."""
+        self.locks.put(lock)
+        self.changes.lock(lock.account, lock.kind)
+
+    def unlock(self, account: int, kind: LockKind) -> bool:
+        """Take a lock away and forget what led to it; whether there was one."""
+        known = self.accounts.get(account)
+        if kind is LockKind.LANE:
+            found = known is not None and known.lane_until > 0
+            if known is not None:
+                known.lane_until, known.guesses = 0.0, None
+        else:
+            found = self.locks.take(account, kind) is not None
+            if known is not None:
+                known.new_nets.clear()
+        if found:
+            self.changes.lock(account, kind)
+        return found
 
     def _is_crowd(self, place: Place, share: float, now: float) -> bool:
         """Whether many log in from there and little speaks against the place; `share` is its
