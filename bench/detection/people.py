@@ -69,8 +69,9 @@ def at_work(now: float) -> bool:
 
 
 def next_awake(now: float) -> float:
-    """`now`, or seven in the morning where it is night."""
-    hour = hour_of(now)
-    if hour >= 7:
+    """`now`, or in the hour from seven in the morning where it is night: who would be earliest at
+    night is so in the morning."""
+    if hour_of(now) >= 7:
         return now
-    return now - now % DAY_S + 7 * HOUR_S
+    into_night = now % DAY_S
+    return now - into_night + 7 * HOUR_S + into_night / 7
