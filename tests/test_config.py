@@ -9,6 +9,7 @@ from gatekeeper.errors import ConfigError, PermissionMissing
 from gatekeeper.events import MailProtocol
 from gatekeeper.prefix import Prefix
 from gatekeeper.settings import (
+    AccountSettings,
     Announce,
     BareNewlines,
     Endpoint,
@@ -17,6 +18,7 @@ from gatekeeper.settings import (
     StoreSettings,
     TlsMode,
 )
+from gatekeeper.verdict import Reason
 
 GOOD = """\
 hostname = "mail.example.org"
@@ -79,6 +81,7 @@ allow = "2001:db8::/32"
 user = "mail"
 bare_newlines = "reject"
 run_dir = "/tmp/run"
+trap_accounts = ["Old.Staff@example.org", "admin"]
 """
             + GOOD
             + """
@@ -98,6 +101,17 @@ ban_first = "1h30m"
 ban_max = 86400
 auth_ban_score = 6
 violation_weight = 0
+auth_suspect_share = 1
+retry_after = "90s"
+harvest_defer = 20
+[rules]
+attack-level = "observe"
+banned = "enforce"
+[account."News@example.org"]
+recipients_day = 20000
+[account.backup]
+recipients_burst = 3
+recipients_10m = 4
 [limits]
 drain = 0
 sessions = 50
@@ -116,6 +130,17 @@ sessions = 50
     assert settings.store.path == Path("/var/lib/gatekeeper/gatekeeper.db")
     assert (settings.policy.ban_first_s, settings.policy.ban_max_s) == (5400, 86400)
     assert (settings.policy.auth_ban_score, settings.policy.violation_weight) == (6, 0)
+    assert (settings.policy.auth_suspect_share, settings.policy.retry_after_s) == (1.0, 90.0)
+    assert settings.policy.harvest_defer == 20
+    assert settings.rules == {
+        Reason.ATTACK_LEVEL: Mode.OBSERVE,
+        Reason.BANNED: Mode.ENFORCE,
+    }
+    assert settings.accounts == {
+        "news@example.org": AccountSettings(recipients_day=20_000),
+        "backup": AccountSettings(recipients_burst=3, recipients_10m=4),
+    }
+    assert settings.trap_accounts == ("old.staff@example.org", "admin")
     assert (settings.limits.drain_s, settings.limits.sessions) == (0, 50)
 
 
@@ -219,6 +244,32 @@ address = "127.0.0.1:993"
         ("policy.auth_ban_score = -1", "[policy] auth_ban_score: out of range: -1"),
         ("policy.auth_ban_score = 2", "[policy] auth_ban_score: auth_tarpit_score is above"),
         ('policy.tarpit_base = "9s"', "[policy] tarpit_base: tarpit_base is above tarpit_max"),
+        ("policy.attacked_guesses = 30", "[policy] attacked_guesses: attacked_guesses is above la"),
+        ("policy.harvest_ban = 40", "[policy] harvest_ban: harvest_defer is above harvest_ban (50"),
+        ('policy.refused_for = "2d"', "[policy] refused_for: refused_for is above repeat_window"),
+        ("policy.recipients_burst = 1001", "[policy] recipients_burst: recipients_burst is above"),
+        ('policy.harvest_ban_first = "8d"', "[policy] harvest_ban_first: harvest_ban_first is ab"),
+        ("policy.auth_suspect_share = 1.5", "[policy] auth_suspect_share: out of range: 1.5 (at m"),
+        ("policy.auth_suspect_share = 0", "[policy] auth_suspect_share: must be more than 0"),
+        ('policy.retry_after = "13h"', "[policy] retry_after: out of range: 46800 (at most 43200)"),
+        ("policy.new_nets_hour = 17", "[policy] new_nets_hour: out of range: 17 (at most 16)"),
+        ("policy.sprayed_accounts = 65", "[policy] sprayed_accounts: out of range: 65 (at most 64"),
+        ("policy.sprayed_accounts = 0", "[policy] sprayed_accounts: out of range: 0 (from 1)"),
+        ("policy.mx_tarpit_score = 5", 'unknown key "mx_tarpit_score" in [policy]'),
+        (
+            'rules.attack-leve = "observe"',
+            'unknown key "attack-leve" in [rules]: did you mean "att',
+        ),
+        ('rules.operator = "observe"', 'unknown key "operator" in [rules]'),
+        ('rules.banned = "observed"', '[rules] banned: no such choice "observed": did you mean'),
+        ('rules = "observe"', "rules: wants a table [rules], not one value"),
+        ('trap_accounts = ["a", ""]', "trap_accounts: is empty"),
+        ("trap_accounts = [1]", "trap_accounts: wants a string, not a number"),
+        ('account."a@b".recipients_dya = 1', 'unknown key "recipients_dya" in [account."a@b"]: di'),
+        ("account.a.recipients_10m = 0", "[account.a] recipients_10m: out of range: 0 (from 1)"),
+        ("account.a.recipients_burst = 1001", "[account.a] recipients_burst: recipients_burst is"),
+        ('account."".recipients_day = 1', '[account.""]: names no account'),
+        ('account = "a"', "account: wants tables [account.NAME], not one value"),
         ("limits.sessions = 1.5", "[limits] sessions: wants a whole number, not a number"),
         ("limits.sessions = 0", "[limits] sessions: out of range: 0"),
         ("limits.handshake_timeout = true", "[limits] handshake_timeout: wants a number, not true"),
@@ -236,6 +287,23 @@ def test_wrong_line_is_told(tmp_path: Path, line: str, text: str) -> None:
     found = problems(tmp_path, f"{line}\n{good}")
     assert f"gatekeeper.toml:1: {text}" in found[0]
     assert len(found) == 1 + no_backend  # and the listener has no backend
+
+
+def test_what_an_operator_did_not_write_gives_way(tmp_path: Path) -> None:
+    drop_in = '[policy]\nban_max = "30m"\nrepeat_window = 0\nrecipients_day = 100'
+    policy = load(write(tmp_path, GOOD, x=drop_in)).policy
+    assert (policy.ban_max_s, policy.repeat_window_s, policy.recipients_day) == (1800, 0, 100)
+
+
+def test_an_account_has_one_spelling_and_is_no_trap(tmp_path: Path) -> None:
+    text = (
+        'trap_accounts = "OLD"\n[account.old]\nrecipients_day = 1\n'
+        '[account."a@b"]\n[account."A@b"]\nrecipients_day = 2\n'
+    )
+    assert problems(tmp_path, GOOD, x=text) == [
+        "x.toml:2: [account.old]: is one of trap_accounts, which nobody has",
+        'x.toml:5: [account."A@b"]: is there in another spelling: case does not count',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from gatekeeper.config import values
 from gatekeeper.config.reading import Value
 from gatekeeper.config.sections import Section
 from gatekeeper.events import MailProtocol
+from gatekeeper.policy.rules import BUILT_IN
 from gatekeeper.settings import (
+    AccountSettings,
     Announce,
     BackendSettings,
     BareNewlines,
@@ -26,17 +28,23 @@ from gatekeeper.settings import (
     TlsMode,
     TlsSettings,
 )
+from gatekeeper.verdict import Reason
 
 # Numbers for which nought has a meaning: the thing does not count, is not waited for.
 MAY_BE_ZERO: Final = frozenset(
     {
+        "auth_ban_score_per_account",
         "auth_failure_weight",
-        "unknown_recipient_weight",
+        "ban_spares_s",
         "violation_weight",
         "hostile_violation_weight",
         "tarpit_base_s",
         "tarpit_max_s",
         "repeat_window_s",
+        "refused_for_s",
+        "asked_back_ppm",
+        "lane_lock_s",
+        "account_hold_s",
         "drain_s",
     }
 )
@@ -66,6 +74,9 @@ def build(top: Section, files: tuple[Path, ...]) -> Settings:
         enforce=_enforce(top.section("enforce")),
         store=_store(top.section("store"), state_dir),
         policy=_numbers(top.section("policy"), PolicySettings()),
+        rules=_rules(top.section("rules")),
+        accounts=_accounts(top.named("account")),
+        trap_accounts=top.each("trap_accounts", values.account),
         limits=_numbers(top.section("limits"), LimitSettings()),
         files=files,
     )
@@ -154,6 +165,39 @@ def _store_path(value: Value) -> Path | None:
     if not url.startswith(f"{_SQLITE}/") or url.endswith("/"):
         raise ValueError(f'wants "sqlite:///PATH" or "memory:", not {values.quoted(url)}')
     return values.path(Value(value.at, url.removeprefix(_SQLITE)))
+
+
+def _rules(section: Section) -> dict[Reason, Mode]:
+    """The modes of single rules, in the order of the built-in ones."""
+    modes: dict[Reason, Mode] = {}
+    for name in dict.fromkeys(built_in.name for built_in in BUILT_IN):
+        mode = section.take(name.value, values.choice(Mode), None)
+        if mode is not None:
+            modes[name] = mode
+    section.done()
+    return modes
+
+
+def _accounts(sections: dict[str, Section]) -> dict[str, AccountSettings]:
+    """What is different for single accounts, by lower-case name."""
+    accounts: dict[str, AccountSettings] = {}
+    for name, section in sections.items():
+        if not name:
+            section.blame("", "names no account")
+        if name.lower() in accounts:
+            section.blame("", "is there in another spelling: case does not count")
+        accounts[name.lower()] = _account(section)
+    return accounts
+
+
+def _account(section: Section) -> AccountSettings:
+    settings = AccountSettings(
+        recipients_burst=section.take("recipients_burst", values.count, None),
+        recipients_10m=section.take("recipients_10m", values.count, None),
+        recipients_day=section.take("recipients_day", values.count, None),
+    )
+    section.done()
+    return settings
 
 
 def _numbers(section: Section, defaults: Numbers) -> Numbers:

@@ -6,12 +6,14 @@ from typing import Final
 from gatekeeper.config.sections import Section
 from gatekeeper.config.values import bind_endpoint, nearest, quoted
 from gatekeeper.events import MailProtocol
+from gatekeeper.policy.accounts import MAX_NEW_NETS
+from gatekeeper.policy.distinct import BITS
+from gatekeeper.policy.logins import COMEBACK_S
 from gatekeeper.prefix import pack_address
 from gatekeeper.settings import (
     Announce,
     BackendSettings,
     Endpoint,
-    LimitSettings,
     ListenerSettings,
     PolicySettings,
     Settings,
@@ -23,11 +25,27 @@ _LOOPBACKS: Final = (b"\x7f", bytes(15) + b"\x01")  # by the first octets
 
 # The first key's number must not be above the second's.
 _ORDERS: Final = (
-    ("policy", "auth_tarpit_score", "auth_ban_score"),
-    ("policy", "mx_tarpit_score", "mx_ban_score"),
-    ("policy", "tarpit_base", "tarpit_max"),
-    ("policy", "ban_first", "ban_max"),
+    ("auth_tarpit_score", "auth_ban_score"),
+    ("tarpit_base", "tarpit_max"),
+    ("refused_for", "repeat_window"),  # what is refused here is looked up among the repeated ones
+    ("attacked_guesses", "lane_guesses"),
+    ("harvest_defer", "harvest_ban"),
+    ("harvest_ban_first", "ban_max"),
+    ("ban_first", "ban_max"),
+    ("recipients_burst", "recipients_day"),
 )
+# Defaults that give way to what they are compared with; only whoever writes them is told.
+_YIELDING: Final = frozenset({"refused_for", "harvest_ban_first", "recipients_burst"})
+# Above these a rule would never speak, and nobody would be told.
+_MOST: Final = {
+    "auth_suspect_share": 1,
+    "retry_after": COMEBACK_S,  # who comes later than that is asked anew
+    "asked_back_ppm": 1_000_000,
+    "sprayed_accounts": 64,  # the bits of a cell (policy.spraying)
+    "lane_guesses": BITS,
+    "harvest_ban": 1000,  # what so many bits tell apart by estimate (policy.recipients)
+    "new_nets_hour": MAX_NEW_NETS,
+}
 
 
 def check_together(settings: Settings, top: Section) -> None:
@@ -44,7 +62,8 @@ def check_together(settings: Settings, top: Section) -> None:
     backends = top.named("backend")
     for name, backend in settings.backends.items():
         _check_backend(backend, backends[name], settings)
-    _check_orders(settings, top)
+    _check_policy(settings, top)
+    _check_accounts(settings, top)
 
 
 def _check_certificate(listener: ListenerSettings, section: Section, top: Section) -> None:
@@ -123,16 +142,32 @@ def _leads_back(backend: BackendSettings, listener: ListenerSettings) -> Iterato
                 yield endpoint
 
 
-def _check_orders(settings: Settings, top: Section) -> None:
-    for table, low, high in _ORDERS:
-        record = settings.policy if table == "policy" else settings.limits
-        first, second = _number(record, low), _number(record, high)
-        if first > second:
-            section = top.section(table)
+def _check_policy(settings: Settings, top: Section) -> None:
+    section = top.section("policy")
+    policy = settings.policy
+    for low, high in _ORDERS:
+        first, second = _number(policy, low), _number(policy, high)
+        if first > second and (section.has(low) or low not in _YIELDING):
             at = low if section.has(low) else high
             section.blame(at, f"{low} is above {high} ({first:.0f} and {second:.0f})")
+    for key, most in _MOST.items():
+        number = _number(policy, key)
+        if number > most:
+            section.blame(key, f"out of range: {number:g} (at most {most:.0f})")
 
 
-def _number(record: PolicySettings | LimitSettings, key: str) -> float:
-    field = key if hasattr(record, key) else f"{key}_s"
-    return float(getattr(record, field))
+def _check_accounts(settings: Settings, top: Section) -> None:
+    """An account that may send more at once than in a day, and one that is there and is not."""
+    for name, section in top.named("account").items():
+        burst = settings.accounts[name.lower()].recipients_burst or 0
+        day = settings.accounts[name.lower()].recipients_day or settings.policy.recipients_day
+        if burst > day:
+            text = f"recipients_burst is above recipients_day ({burst} and {day})"
+            section.blame("recipients_burst", text)
+        if name.lower() in settings.trap_accounts:
+            section.blame("", "is one of trap_accounts, which nobody has")
+
+
+def _number(policy: PolicySettings, key: str) -> float:
+    field = key if hasattr(policy, key) else f"{key}_s"
+    return float(getattr(policy, field))

@@ -1,12 +1,14 @@
 """A table being read: takes the keys that are known, then tells of those that are not."""
 
+import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gatekeeper.config.reading import Array, Item, Place, Problem, Table, Value
 from gatekeeper.config.values import nearest, quoted
 
 T = TypeVar("T")
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")  # TOML: other keys stand in quotes
 
 
 class Section:
@@ -133,7 +135,8 @@ class Section:
         found = {}
         for name, table in entries.items():
             if isinstance(table, Table):
-                found[name] = Section(table, f"[{key}.{name}]", self._problems)
+                shown = name if _BARE_KEY.fullmatch(name) else quoted(name)
+                found[name] = Section(table, f"[{key}.{shown}]", self._problems)
             else:
                 self._blame_at(table.at, f"[{key}] {name}: wants a table [{key}.NAME]")
         return found

@@ -49,6 +49,11 @@ def name(value: Value) -> str:
     return word
 
 
+def account(value: Value) -> str:
+    """An account's name in lower case: backends take names in any case."""
+    return text(value).lower()
+
+
 def host_name(value: Value) -> str:
     """A DNS name."""
     word = text(value)
