@@ -9,7 +9,9 @@ import pytest
 
 from gatekeeper.config import load
 from gatekeeper.config.durations import parse_duration
+from gatekeeper.policy.rules import BUILT_IN
 from gatekeeper.settings import (
+    AccountSettings,
     BackendSettings,
     EnforceSettings,
     LimitSettings,
@@ -26,6 +28,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "config.md"
 PAIR: Names = {"pairs": ["certificate", "private_key"]}
 
 NOT_TOP_LEVEL = ["tls", "listeners", "backends", "enforce", "store", "policy", "limits", "files"]
+NOT_TOP_LEVEL += ["rules", "accounts"]
 
 # Section of the document, record, and the fields whose keys have other names.
 SECTIONS: list[tuple[str, type, Names]] = [
@@ -36,15 +39,20 @@ SECTIONS: list[tuple[str, type, Names]] = [
     ("`[backend.NAME]`", BackendSettings, {"name": []}),
     ("`[enforce]`", EnforceSettings, {"nft": ["nft", "xdp"]}),
     ("`[policy]`", PolicySettings, {}),
+    ("`[account.NAME]`", AccountSettings, {}),
     ("`[limits]`", LimitSettings, {}),
 ]
 
 
+def body(section: str) -> str:
+    """What stands under a section's heading."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    return text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+
+
 def rows(section: str) -> dict[str, tuple[str, str]]:
     """The documented keys of a section: kind and default by key."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    body = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    found = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\| ", body, re.MULTILINE)
+    found = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\| ", body(section), re.MULTILINE)
     return {key: (kind, default.strip("` ")) for key, kind, default in found}
 
 
@@ -58,6 +66,18 @@ def test_documented_keys_are_the_keys(section: str, record: type, renamed: Names
 
 def test_store_has_its_url() -> None:
     assert list(rows("`[store]`")) == ["url"]
+
+
+def test_every_rule_is_told_once_in_the_order_they_have() -> None:
+    told = re.findall(r"^\| `([\w-]+)` \| \S", body("`[rules]`"), re.MULTILINE)
+    assert told == list(dict.fromkeys(rule.name.value for rule in BUILT_IN))
+
+
+@pytest.mark.parametrize("record", [PolicySettings(), LimitSettings()])
+def test_every_number_has_a_meaning(record: PolicySettings | LimitSettings) -> None:
+    title = "`[policy]`" if isinstance(record, PolicySettings) else "`[limits]`"
+    silent = re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| *\|$", body(title), re.MULTILINE)
+    assert silent == []
 
 
 @pytest.mark.parametrize(
