@@ -17,7 +17,8 @@ from typing import Final
 
 import trio
 
-from gatekeeper.control_verbs import Code, Control, Pieces, Refusal
+from gatekeeper.control_verbs import Control
+from gatekeeper.control_words import Code, Pieces, Refusal
 from gatekeeper.errors import PermissionMissing
 from gatekeeper.log import Log
 
@@ -30,7 +31,9 @@ DEADLINE_S: Final = 5.0  # for a request to come in whole, and for each piece of
 SOCKET_MODE: Final = 0o660
 _BACKLOG: Final = 16
 _RECEIVE_OCTETS: Final = 16 * 1024
-_CHANGING: Final = frozenset({"kick", "ban-add", "ban-del"})  # verbs worth a line in the log
+_CHANGING: Final = frozenset(
+    {"kick", "ban-add", "ban-del", "account-lock", "account-unlock", "familiar-add"}
+)  # verbs worth a line in the log
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -160,7 +163,7 @@ def _read(line: bytes) -> Mapping[str, object]:
 
 def _log(put: Callable[..., None], request: Mapping[str, object], uid: int, result: str) -> None:
     if request.get("verb") in _CHANGING:
-        what = request.get("prefix", request.get("selector", ""))
+        what = request.get("prefix", request.get("selector", request.get("account", "")))
         put("control", verb=request["verb"], what=what, uid=uid, result=result,
             note=request.get("note", ""))  # fmt: skip
 

@@ -122,6 +122,25 @@ class Guard:
             self._on_verdict(client, event, verdict, True)
         return verdict
 
+    @property
+    def now(self) -> float:
+        """The clock all counters go by: Unix time that never goes back."""
+        return self._clock()
+
+    def report(self) -> dict[str, object]:
+        """The guard's state in a few words and numbers, for `status`."""
+        logins, now = self.evidence.logins, self._clock()
+        guesses, strangers = logins.level.figures(now)
+        return {
+            "attack_level": "high" if logins.level.high(now) else "low",
+            "strangers_guesses": round(guesses, 1),
+            "strangers_logins": round(strangers, 1),
+            "learned": logins.familiarity.learned,
+            "accounts": len(logins.accounts),
+            "outage": logins.outages.outage(now),
+            "would_have": {reason.value: count for reason, count in self.would_have.items()},
+        }
+
     def score(self, entity: Prefix, scope: Scope) -> float:
         """The score of `entity` in `scope` as it is now; 0 where nothing is known of it."""
         evidence, where = self.evidence, place(entity)

@@ -97,6 +97,11 @@ class Ledger:
         ban = bans.get(entity.widen(_WIDE_BITS[len(entity.packed)]))
         return ban if ban is not None and ban.until > self._clock() else None
 
+    def latest(self, prefix: Prefix, scope: Scope) -> Ban | None:
+        """The last ban of just this prefix, in force or remembered; None where none is known."""
+        self.prune()
+        return self._in_force[scope].get(prefix) or self._past.get((prefix, scope))
+
     def bans(self) -> list[Ban]:
         """Every ban in force, in no particular order."""
         self.prune()
@@ -115,9 +120,10 @@ class Ledger:
     ) -> Ban | None:
         """Ban `prefix` from `scope` from now, and tell the subscribers.
 
-        Lasts `seconds`, or where None as long as the escalation says (from `first_s`). A ban in force is not made
-        twice: a Rule gets it back as it is, so that parallel connections do not escalate; an
-        operator's or an imported ban replaces it. Returns None where `prefix` is never banned.
+        Lasts `seconds`, or where None as long as the escalation says (from `first_s`). A ban in
+        force is not made twice: a Rule gets it back as it is, so that parallel connections do not
+        escalate; an operator's or an imported ban replaces it. Returns None where `prefix` is never
+        banned.
         Raises `ValueError` for a prefix no ban can be made for, and for `seconds` that are not
         above 0 and finite.
         """

@@ -18,7 +18,8 @@ from gatekeeper import control as control_module
 from gatekeeper.abc import BanChange, HeldBan
 from gatekeeper.ban import Ban, Origin, Scope
 from gatekeeper.control import MAX_CLIENTS, MAX_REQUEST_OCTETS, Control, serve
-from gatekeeper.control_verbs import ENFORCER_DEADLINE_S, ROWS_PER_PIECE
+from gatekeeper.control_verbs import ENFORCER_DEADLINE_S
+from gatekeeper.control_words import ROWS_PER_PIECE
 from gatekeeper.errors import EnforcerError
 from gatekeeper.log import Log
 from gatekeeper.prefix import Prefix
@@ -97,7 +98,9 @@ class FakeSessions:
     """One session, which can be kicked by its account."""
 
     def list(self) -> Sequence[SessionView]:
-        view = SessionView("a1", "imaps", "imap", "192.0.2.9", 4, "u\u202e", "relay", 61.5, True)
+        view = SessionView(
+            "a1", "imaps", "imap", "192.0.2.9", 4, "u\u202e", "relay", 61.5, True, 41.0
+        )
         return [view]
 
     def kick(self, selector: str) -> int:
@@ -180,6 +183,7 @@ async def test_who_lists_every_field(tmp_path: Path) -> None:
         "phase": "relay",
         "since_s": 61.5,
         "idle": True,
+        "idle_s": 41.0,
     }
 
 

@@ -164,6 +164,12 @@ class Logins:
             patience_left=self.patience >= 1.0,
         )
 
+    def suspect_score(self, place: Place, parent: int, now: float) -> float:
+        """The score at which one of the networks around `place` is suspect."""
+        settings = self.settings
+        bonus = settings.auth_ban_score_per_account * self.nets.accounts(place.net, now)
+        return self.scores.threshold(parent, settings.network_suspect_score) + bonus
+
     # -- what became of it ------------------------------------------------------------------
 
     def let_through(self, credential: Credential, facts: LoginFacts, now: float) -> None:
@@ -333,11 +339,13 @@ class Logins:
         return self.recalled.accounts(place.net, now)
 
     def _network_share(self, place: Place, now: float) -> float:
-        settings = self.settings
-        if not any(parent in self.scores.networks for parent in place.parents):
-            return 0.0
-        bonus = settings.auth_ban_score_per_account * self.nets.accounts(place.net, now)
-        return self.scores.network_share(place, settings.network_suspect_score, bonus, now)
+        """How close the worst network around `place` is to being suspect; from 1 on it is."""
+        networks, share = self.scores.networks, 0.0
+        for parent in place.parents:
+            if parent in networks:
+                score = networks.value(parent, now)
+                share = max(share, score / self.suspect_score(place, parent, now))
+        return share
 
     def _learned(self, account: Account | None, knowledge: Knowledge) -> bool:
         if knowledge is Knowledge.WRONG:

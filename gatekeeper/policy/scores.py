@@ -23,14 +23,7 @@ class SourceScores:
         for parent in place.parents:
             self.networks.add(parent, weight, now)
 
-    def network_share(self, place: Place, suspect_score: float, bonus: float, now: float) -> float:
-        """How close the worst network around `place` is to being suspect, from 1 on it is.
-
-        `suspect_score` is for a /24 or a /48; a /56 is one customer's and has half of it. `bonus`
-        raises each threshold.
-        """
-        share = 0.0
-        for parent in place.parents:
-            threshold = suspect_score / 2 if parent >= _V6_56 else suspect_score
-            share = max(share, self.networks.value(parent, now) / (threshold + bonus))
-        return share
+    @staticmethod
+    def threshold(parent: int, suspect_score: float) -> float:
+        """`suspect_score` is for a /24 or a /48; a /56 is one customer's and has half of it."""
+        return suspect_score / 2 if parent >= _V6_56 else suspect_score
