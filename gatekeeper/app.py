@@ -200,7 +200,7 @@ class App:
         """Replace certificates, backends and policy, or keep them all and say why."""
         try:
             settings = load(self._path)
-            services = Services(settings)
+            services = Services(settings, self._services)
         except GatekeeperError as error:
             for line in str(error).splitlines():
                 self._log.event("reload-failed", error=line)

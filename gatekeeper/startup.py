@@ -5,6 +5,7 @@ bound, the kernel process started. It may be root's work; `app.run` drops the ri
 import socket
 import subprocess
 from dataclasses import dataclass
+from random import SystemRandom
 
 from gatekeeper import host
 from gatekeeper.enforce.spawn import spawn_kernel
@@ -17,7 +18,8 @@ from gatekeeper.relay import Relay
 from gatekeeper.server import bind
 from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Service
-from gatekeeper.settings import ListenerSettings, Settings
+from gatekeeper.session.likeness import Likeness
+from gatekeeper.settings import BackendSettings, ListenerSettings, Settings
 from gatekeeper.tls import Certificates
 from gatekeeper.upstream import Backend
 
@@ -86,8 +88,9 @@ def never_banned(settings: Settings) -> set[Prefix]:
 class Services:
     """The parts a reload replaces: certificates and backends, built and verified as a whole."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises `ConfigError`; then nothing has changed."""
+    def __init__(self, settings: Settings, earlier: "Services | None" = None) -> None:
+        """What was learnt of a backend's refusals is taken over from `earlier`, for a backend whose
+        settings are the same. Raises `ConfigError`; then nothing has changed."""
         self.settings = settings
         self._certificates = {
             MailProtocol.IMAP: Certificates(settings.tls, imap.ALPN.decode()),
@@ -95,6 +98,11 @@ class Services:
         }
         self._certificates[MailProtocol.SMTP] = self._certificates[MailProtocol.SUBMISSION]
         self._backends = {name: Backend(each) for name, each in settings.backends.items()}
+        known = {} if earlier is None else earlier.likenesses
+        keys = {(settings.backends[it.backend], it.protocol) for it in settings.listeners}
+        self.likenesses: dict[tuple[BackendSettings, MailProtocol], Likeness] = {
+            key: known.get(key) or Likeness(SystemRandom()) for key in keys
+        }
 
     def service(
         self, listener: ListenerSettings, guard: Guard, readiness: Readiness, relay: Relay
@@ -105,6 +113,7 @@ class Services:
             settings=self.settings,
             judge=guard,
             backend=self._backends[listener.backend],
+            likeness=self.likenesses[self.settings.backends[listener.backend], listener.protocol],
             certificates=self._certificates[listener.protocol],
             readiness=readiness,
             relay=relay,

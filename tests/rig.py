@@ -26,6 +26,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
+from random import Random
 from typing import Any, ParamSpec
 
 import trio
@@ -39,6 +40,7 @@ from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.session.dialogue import Service
 from gatekeeper.session.entry import hold
+from gatekeeper.session.likeness import Likeness
 from gatekeeper.sessions import End, Session, SessionTable
 from gatekeeper.settings import (
     Announce,
@@ -268,6 +270,7 @@ async def guard(  # the knobs of one listener
             settings,
             judge or fake,
             Backend(backend),
+            Likeness(Random(1)),
             certificates(alpn),
             readiness,
             Relay(readiness, limits.relay_idle_s, table.remove, table.fault),

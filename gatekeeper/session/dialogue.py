@@ -6,6 +6,7 @@ A fault of the backend's leg is raised as `BackendUnavailable`, so that whoever 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Final
 
 import trio
@@ -14,8 +15,9 @@ from gatekeeper.abc import Judge
 from gatekeeper.channel import DIALOGUE_READ_OCTETS, Channel, deadline_in
 from gatekeeper.errors import BackendUnavailable, ChannelError, DeadlineExceeded, PeerClosed
 from gatekeeper.events import JudgedEvent, Violation
-from gatekeeper.readiness import IN, Readiness, Waiter
+from gatekeeper.readiness import GONE, IN, Readiness, Waiter
 from gatekeeper.relay import Relay
+from gatekeeper.session.likeness import Likeness
 from gatekeeper.sessions import End, Session
 from gatekeeper.settings import ListenerSettings, Settings
 from gatekeeper.tls import Certificates
@@ -36,6 +38,7 @@ class Service:
     settings: Settings
     judge: Judge
     backend: Backend
+    likeness: Likeness  # of the backend's refusals on this protocol
     certificates: Certificates
     readiness: Readiness
     relay: Relay
@@ -223,6 +226,15 @@ class Dialogue(ABC):
         if verdict.delay_s > 0:
             await trio.sleep(verdict.delay_s)
         return verdict
+
+    async def hold_until(self, moment: float) -> None:
+        """Wait until Trio time `moment`, or until the client's connection is broken.
+
+        A client that only says that nothing more comes is still answered, as it is by a backend;
+        so a mere FIN ends no wait: it could be either.
+        """
+        with trio.move_on_at(moment):
+            await self.client.own_event(GONE, inf)
 
     async def permits(self, event: JudgedEvent) -> Verdict | None:
         """None when `event` may go on, else the verdict that says how it is refused."""

@@ -32,7 +32,7 @@ from gatekeeper.session.smtp_auth import SmtpAuth, refusal
 from gatekeeper.session.smtp_legs import SmtpLegs
 from gatekeeper.sessions import End
 from gatekeeper.settings import TlsMode
-from gatekeeper.verdict import Action, Verdict
+from gatekeeper.verdict import Action, Reason, Verdict
 from gatekeeper.wire.framing import Segment
 from gatekeeper.wire.smtp_capabilities import read_ehlo, rewrite_ehlo
 from gatekeeper.wire.smtp_content import ChunkContent, DataContent
@@ -70,7 +70,10 @@ _EARLY: Final = Violation(
 )
 _NEUTRALISED: Final = Violation(ViolationKind.SMUGGLING, b"")
 _RCPT_DEFERRED: Final = format_reply(450, "4.7.1", "Recipient not accepted now, try again later")
+_SENDER_DEFERRED: Final = format_reply(451, "4.7.1", "Message not accepted now, try again later")
 _RCPT_REJECTED: Final = format_reply(550, "5.7.1", "Recipient not accepted")
+# It is the account's sending that is held, whoever the recipient is.
+_OF_THE_SENDER: Final = frozenset({Reason.ACCOUNT_HELD, Reason.RECIPIENT_RATE})
 
 
 class SmtpDialogue(SmtpLegs):
@@ -180,7 +183,12 @@ class SmtpDialogue(SmtpLegs):
     async def _rcpt_refused(self, refused: Verdict) -> End | None:
         if refused.action is Action.CLOSE:
             return await self.hang_up()
-        await self.to_client(_RCPT_DEFERRED if refused.action is Action.DEFER else _RCPT_REJECTED)
+        if refused.action is not Action.DEFER:
+            await self.to_client(_RCPT_REJECTED)
+        elif self.logged_in and refused.reason in _OF_THE_SENDER:
+            await self.to_client(_SENDER_DEFERRED)
+        else:
+            await self.to_client(_RCPT_DEFERRED)
         return None
 
     async def _refuse_early(self, event: Mail | Rcpt | Data | Bdat | AuthCommand) -> End | None:

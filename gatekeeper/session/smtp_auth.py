@@ -1,7 +1,7 @@
 """AUTH in an SMTP session (RFC 4954): the credential is judged before the backend sees it, the
 backend's word is judged before the client hears it."""
 
-from typing import Final
+from typing import Final, assert_never
 
 from gatekeeper.errors import BackendUnavailable
 from gatekeeper.events import (
@@ -16,7 +16,9 @@ from gatekeeper.events import (
     ViolationKind,
 )
 from gatekeeper.secret import Secret
+from gatekeeper.session.likeness import Stage
 from gatekeeper.session.smtp_legs import SmtpLegs
+from gatekeeper.session.trial import ERROR_DOCUMENTS, Trial
 from gatekeeper.sessions import End
 from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.framing import Segment
@@ -29,6 +31,7 @@ _CANCEL: Final = b"*\r\n"
 
 _DEFERRED: Final = format_reply(454, "4.7.0", "Temporary authentication failure")
 _REJECTED: Final = format_reply(535, "5.7.8", "Authentication credentials invalid")
+_CANCELLED: Final = format_reply(501, "5.7.0", "Authentication aborted")
 _MALFORMED: Final = Violation(
     ViolationKind.BAD_SASL, format_reply(501, "5.5.2", "Cannot decode response")
 )
@@ -70,22 +73,22 @@ class SmtpAuth:
         self._mechanism = command.mechanism
         self._exchange = SaslExchange(command.mechanism)
         self._attempt: AuthAttempt | None = None
+        self._trial: Trial | None = None
+        self._begun = False  # the backend has its half of the exchange
 
     async def run(self, segment: Segment, initial_response: Secret | None) -> End | None:
         """Carry the exchange through; the session's end if it ends here."""
         legs = self._legs
-        begun = False
         response = initial_response
         while True:
             if response is not None:
                 refused = await self._read(response)
                 if refused is not None:
-                    return await self._give_up(refused, begun=begun)
-            reply = await legs.ask(segment.raw, AUTH_REPLY_S)
-            begun = True
+                    return await self._give_up(refused)
+            reply = await self._ask(segment)
             if reply.code != 334:
                 return await self._finish(reply)
-            if await self._failed_in_challenge():
+            if await self._failed_in_challenge(reply):
                 return await self._legs.hang_up()
             await legs.to_client(reply.raw)
             legs.commands.expect_sasl()
@@ -96,48 +99,109 @@ class SmtpAuth:
                 case SaslCancel():
                     response = None
                 case Violation() as violation:
-                    return await self._give_up(violation, begun=True)
+                    return await self._give_up(violation)
                 case _:
                     raise AssertionError("after expect_sasl come SASL events only")
+
+    async def _ask(self, segment: Segment) -> Reply:
+        """Pass on what was read; the backend has its half of the exchange from here."""
+        if self._trial is not None:
+            self._trial.restart()
+        self._begun = True
+        return await self._legs.ask(segment.raw, AUTH_REPLY_S)
 
     async def _read(self, response: Secret) -> Violation | Verdict | None:
         """Look at a response before it goes on; what refuses it, if anything does."""
         step = self._exchange.step(response.declassify())
         if isinstance(step, AuthAttempt):
             self._attempt = step
-            return await self._legs.permits(step)
+            verdict = await self._legs.permits(step)
+            self._trial = Trial(self._legs, step, challenged=self._begun)
+            return verdict
         return None if step is None else _MALFORMED
 
-    async def _give_up(self, refused: Violation | Verdict, *, begun: bool) -> End | None:
+    async def _give_up(self, refused: Violation | Verdict) -> End | None:
         """Refuse locally; the backend's half of the exchange is cancelled."""
         legs = self._legs
-        if begun and (reply := await legs.ask(_CANCEL)).code < 400:
+        if self._begun and (reply := await legs.ask(_CANCEL)).code < 400:
             raise BackendUnavailable(f"the backend answers a cancelled exchange by {reply.code}")
         if isinstance(refused, Violation):
             return await legs.violated(refused)
-        if refused.action is Action.CLOSE:
-            return await self._legs.hang_up()
-        await legs.to_client(_DEFERRED if refused.action is Action.DEFER else _REJECTED)
+        assert self._trial is not None, "a verdict is on a credential"
+        match refused.action:
+            case Action.CLOSE:
+                return await legs.hang_up()
+            case Action.DEFER:
+                await self._trial.hold(Stage.FINAL)  # no sooner than a failure
+                await legs.to_client(_DEFERRED)
+                return None
+            case Action.DECOY | Action.REJECT | Action.DELAY | Action.PASS:
+                return await self._refuse_alike(self._trial)
+            case _:
+                assert_never(refused.action)
+
+    async def _refuse_alike(self, trial: Trial) -> End | None:
+        """Say what the backend says to a wrong password, when it would have said it."""
+        legs = self._legs
+        if trial.fails_in_challenge:
+            await trial.hold(Stage.CHALLENGE)
+            document = b"334 " + ERROR_DOCUMENTS[self._mechanism] + b"\r\n"
+            await legs.to_client(trial.words(Stage.CHALLENGE, document))
+            legs.commands.expect_sasl()
+            event = (await legs.next_segment()).event
+            if isinstance(event, SaslCancel):
+                await legs.to_client(_CANCELLED)
+                return None
+            violation = self._closing_fault(event)
+            if violation is not None:
+                return await legs.violated(violation)
+            trial.restart()
+        await self._say_no(trial)
         return None
 
-    async def _failed_in_challenge(self) -> bool:
+    async def _say_no(self, trial: Trial) -> None:
+        await trial.hold(Stage.FINAL)
+        await self._legs.to_client(trial.words(Stage.FINAL, _REJECTED))
+
+    def _closing_fault(self, event: object) -> Violation | None:
+        """What is wrong with the client's answer to an error document."""
+        match event:
+            case SaslResponse(response=response):
+                step = self._exchange.step(response.declassify())
+                return None if step is None else _MALFORMED
+            case Violation():
+                return event
+            case _:
+                raise AssertionError("after expect_sasl come SASL events only")
+
+    async def _failed_in_challenge(self, reply: Reply) -> bool:
         """Score a failure that a challenge told; whether the session is to be closed for it."""
         if self._attempt is None or self._mechanism not in FAIL_IN_CHALLENGE:
             return False
+        assert self._trial is not None, "with the attempt its trial began"
+        self._trial.failed(Stage.CHALLENGE, reply.raw)
         attempt, self._attempt = self._attempt, None
         verdict = await self._legs.judge(AuthOutcome(attempt, AuthResult.FAILURE))
         return verdict.action is Action.CLOSE
 
+    async def _take_back(self) -> End:
+        """Refuse what the backend let in; it cannot be undone there but by hanging up."""
+        assert self._trial is not None, "what was let in was on trial"
+        await self._say_no(self._trial)
+        return await self._legs.hang_up()
+
     async def _finish(self, reply: Reply) -> End | None:
         legs = self._legs
         verdict = None
+        result = auth_result(reply)
+        if self._trial is not None and result is AuthResult.FAILURE:
+            # Other codes than 535 tell more than that a password is wrong.
+            self._trial.failed(Stage.FINAL, reply.raw if reply.code == 535 else None)
         if self._attempt is not None:
-            result = auth_result(reply)
             verdict = await legs.judge(AuthOutcome(self._attempt, result))
             if result is AuthResult.SUCCESS:
-                if verdict.action >= Action.REJECT:  # the backend said yes, the guard says no
-                    await legs.to_client(_REJECTED)
-                    return await self._legs.hang_up()
+                if verdict.action >= Action.DECOY:  # the backend said yes, the guard says no
+                    return await self._take_back()
                 legs.logged_in = True
                 legs.session.authcid = self._attempt.authcid
         elif reply.positive:  # let in on something this side did not read as a credential
