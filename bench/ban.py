@@ -48,7 +48,6 @@ GOAL_MS: Final = 5.0  # median, with so many held
 COUNT: Final = 100
 QUICK_COUNT: Final = 30
 
-_WRONG_PASSWORDS: Final = 8  # the guard's own ban score
 _ATTACKERS: Final = "203.0.113."  # the demo's namespaces have a route for the whole network
 _ATTACKERS_MAX: Final = 254
 _BAN_S: Final = 5.0  # a thousand times the goal; a ban that takes it is a failure
@@ -243,11 +242,11 @@ def _ban(source: str, ends: Ends, kernel: Nfnetlink) -> float:
     """Guess from `source` until it is banned; milliseconds. Raises `Wrong`."""
     element = Element("auth", socket.inet_aton(source), 32)
     with ends.session(source) as session:
-        for number in range(1, _WRONG_PASSWORDS):
-            session.offer(f"guess-{number}")
+        for number in range(1, configs.WRONG_PASSWORDS):
+            session.offer(f"{source}-{number}")  # a pair refused before would be answered unheard
             session.answer(welcome=False)
             session.hear(welcome=False)
-        session.offer(f"guess-{_WRONG_PASSWORDS}")
+        session.offer(f"{source}-{configs.WRONG_PASSWORDS}")
         if kernel.remaining_ms(element) is not None:
             raise Wrong(f"{NAME}: {source} is banned too early")
         start = time.perf_counter()

@@ -12,6 +12,7 @@ from typing import Final
 from bench.workshop import Certificates
 
 SESSIONS: Final = 8_000  # the largest scenario holds 5,000
+WRONG_PASSWORDS: Final = 8  # until the guard that bans does
 BANS: Final = "gatekeeper.db"  # in the state directory of the guard that bans
 
 
@@ -132,10 +133,11 @@ announce = "proxy-v1"
 
 
 def banning(host: str, port: int, backend: int, tls: Certificates, directory: Path) -> str:
-    """The guard that bans in earnest: the kernel, SQLite, and no limit that is not the default.
+    """The guard that bans in earnest: the kernel, SQLite, and limits that are the default.
 
-    Only wrong passwords are answered at once, or eight of them would take half a minute; the
-    answer that bans is never held back anyway.
+    Eight wrong passwords ban, and are answered at once, or they would take half a minute; the
+    answer that bans is never held back anyway. Each goes to the backend, whose word is what the
+    time is taken from: strangers are not put off for what the attackers before them did.
     """
     return f"""\
 hostname = "mail.bench.test"
@@ -154,7 +156,14 @@ nft = true
 url = "sqlite://{directory}/state/{BANS}"
 
 [policy]
-auth_tarpit_score = 8
+auth_ban_score = {WRONG_PASSWORDS}
+auth_tarpit_score = {WRONG_PASSWORDS}
+auth_suspect_share = 1
+
+[rules]
+suspect-network = "observe"
+account-attacked = "observe"
+attack-level = "observe"
 
 [limits]
 drain = "1s"

@@ -19,6 +19,8 @@ from bench.scenarios import IDLE, SCENARIOS, Service
 from bench.workshop import BENCH, Certificates, free_ports
 from gatekeeper.config import load
 from gatekeeper.prefix import Prefix
+from gatekeeper.settings import Mode
+from gatekeeper.verdict import Reason
 
 FRONT = Front(imaps=1993, submissions=1465, submission=1587)
 BACKEND = Backend(smtp=2025, imap=2143, auth=2080)
@@ -202,16 +204,21 @@ def test_growth_is_counted_from_the_settled_size_to_the_end() -> None:
 # ---- from the failed login to the kernel ----
 
 
-def test_the_guard_that_bans_uses_kernel_and_database_and_the_scores_that_are_the_default(
-    tmp_path: Path,
-) -> None:
+def test_the_guard_that_bans_uses_kernel_and_database_and_puts_nobody_off(tmp_path: Path) -> None:
     file = tmp_path / "gatekeeper.conf"
     file.write_text(configs.banning("192.0.2.25", 993, 143, TLS, tmp_path))
     settings = load(file)
     assert settings.enforce.nft
     assert settings.store.path == tmp_path / "state" / configs.BANS
-    assert settings.policy.auth_ban_score == 8
-    assert settings.policy.auth_tarpit_score >= settings.policy.auth_ban_score
+    policy = settings.policy
+    assert policy.auth_ban_score == policy.auth_tarpit_score == configs.WRONG_PASSWORDS
+    assert policy.auth_suspect_share == 1
+    assert set(settings.rules) == {
+        Reason.SUSPECT_NETWORK,
+        Reason.ACCOUNT_ATTACKED,
+        Reason.ATTACK_LEVEL,
+    }
+    assert set(settings.rules.values()) == {Mode.OBSERVE}
 
 
 def test_bans_held_before_are_different_in_force_and_not_the_attackers() -> None:
