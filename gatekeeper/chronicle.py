@@ -13,7 +13,7 @@ from gatekeeper.errors import GatekeeperError
 from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, Violation
 from gatekeeper.log import Log
 from gatekeeper.prefix import Prefix
-from gatekeeper.sessions import Session
+from gatekeeper.sessions import End, Session
 from gatekeeper.verdict import Verdict
 
 
@@ -37,6 +37,18 @@ class Chronicle:
             detail=session.detail,
             rip=client.address,
             rport=client.port,
+        )
+
+    def would_end(self, session: Session, end: End) -> None:
+        """In observe mode: a session that would have been ended, and why."""
+        client = session.client
+        self._log.event(
+            "would-end",
+            id=session.id,
+            listener=client.listener,
+            user=session.authcid,
+            end=end,
+            rip=client.address,
         )
 
     def fault(self, session: Session, error: Exception) -> None:

@@ -14,12 +14,14 @@ with a spare, because OpenSSL wants the very same octets again when a write is r
 links stalled reads become small, which bounds the memory that clients who never read can hold.
 
 Octets the client sent are shown to the tap on the way (`wire.imap_tap`), which may change a verb in
-place; while a synchronising literal is unanswered it is shown the backend's octets too.
+place; it is shown the backend's octets too, for as long as it can tell lines from content. What it
+says of IDLE goes on to `Idlers`, when that has changed.
 
 A client's end is passed on as a half-close; a backend's end is the end of the session, because a
 mail server that hung up has nothing more to hear.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -27,6 +29,7 @@ import trio
 
 from gatekeeper.channel import Channel
 from gatekeeper.errors import PeerBroken
+from gatekeeper.idling import Idlers
 from gatekeeper.readiness import GONE, IN, OUT, Readiness
 from gatekeeper.sessions import End, Phase, Session
 from gatekeeper.wire.imap_tap import ImapTap
@@ -50,6 +53,7 @@ class Relay:
         "_next_sweep",
         "_on_end",
         "_spares",
+        "idlers",
         "on_fault",
         "readiness",
         "stalled",
@@ -60,13 +64,16 @@ class Relay:
         self,
         readiness: Readiness,
         idle_s: float,
+        idlers: Idlers,
         on_end: Callable[[Session], None],
         on_fault: Callable[[Session, Exception], None],
     ) -> None:
-        """`idle_s` ends a link on which nothing moved; `on_end` gets each session once; `on_fault`
-        hears of an exception that only a fault of this program explains."""
+        """`idle_s` ends a link on which nothing moved; `idlers` is told who is in IDLE; `on_end`
+        gets each session once; `on_fault` hears of an exception that only a fault of this program
+        explains."""
         self.readiness = readiness
         self.view = memoryview(bytearray(BUFFER_OCTETS))
+        self.idlers = idlers
         self.stalled = 0  # directions that keep octets
         self._spares: list[memoryview] = []
         self._links: set[Link] = set()
@@ -101,6 +108,7 @@ class Relay:
     def drop(self, link: "Link") -> None:
         """A link is over."""
         self._links.discard(link)
+        self.idlers.end(link.session)
         self._on_end(link.session)
 
     @property
@@ -133,6 +141,7 @@ class Relay:
         self._next_sweep = now + SWEEP_EVERY_S
         for link in [link for link in self._links if link.expired(now, self._idle_s)]:
             link.finish(End.TIMEOUT)
+        self.idlers.expire(now)
 
 
 class Direction:
@@ -170,6 +179,7 @@ class Link:
         "_backend_mask",
         "_client_mask",
         "_down",
+        "_idle_turns",
         "_moved_at",
         "_over",
         "_relay",
@@ -193,12 +203,8 @@ class Link:
         self._tap = tap
         self._moved_at = trio.current_time()
         self._over = False
+        self._idle_turns = 0  # of the tap, when it was last looked at
         self._client_mask = self._backend_mask = -1
-
-    @property
-    def idle(self) -> bool:
-        """Whether the client sits in IMAP IDLE."""
-        return self._tap is not None and self._tap.idle
 
     @property
     def quiet(self) -> bool:
@@ -256,12 +262,24 @@ class Link:
 
     def _go_on(self) -> None:
         """After octets were moved: end, or listen for more."""
-        if self._tap is not None and self._tap.violated:
+        tap = self._tap
+        if tap is not None and tap.idle_turns != self._idle_turns:
+            self._tell_idlers(tap)
+        if self._over:  # one IDLE too many
+            return
+        if tap is not None and tap.violated:
             self.finish(End.VIOLATION)
         elif self._down.ended and self._down.kept is None:
             self.finish(self._how_it_ended())
         else:
             self._listen()
+
+    def _tell_idlers(self, tap: ImapTap) -> None:
+        self._idle_turns = tap.idle_turns
+        if tap.idle:
+            self._relay.idlers.begin(self.session, self._moved_at)
+        else:
+            self._relay.idlers.end(self.session)
 
     def _how_it_ended(self) -> End:
         if self._tap is not None and self._tap.logout:
@@ -276,6 +294,14 @@ class Link:
     def abort(self) -> None:
         """Reset both legs at once; the session's `end` says why."""
         self._close(Channel.abort)
+
+    def dismiss(self, end: End, bye: bytes) -> None:
+        """Close both legs in order, after a last line to the client where it is sure to be one."""
+        tap = self._tap
+        if self._down.kept is None and tap is not None and tap.between_server_lines:
+            with contextlib.suppress(PeerBroken):
+                self._down.sink.send_nowait(bye)
+        self.finish(end)
 
     def finish(self, end: End) -> None:
         """Close both legs in order."""

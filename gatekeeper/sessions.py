@@ -39,6 +39,9 @@ class End(Enum):
     UNAVAILABLE = "backend-unavailable"
     BANNED = "banned"
     KICKED = "kicked"
+    LOCKED = "account-locked"
+    IDLE_LIMIT = "idle-limit"  # one IDLE too many of its account
+    IDLE_TOO_LONG = "idle-too-long"
     SHUTDOWN = "shutdown"
     FAULT = "fault"  # of this program; the log says where
 
@@ -54,9 +57,8 @@ class Relayed(Protocol):
         """Close both legs in order."""
         ...
 
-    @property
-    def idle(self) -> bool:
-        """Whether the client sits in IMAP IDLE."""
+    def dismiss(self, end: End, bye: bytes) -> None:
+        """Close both legs in order, after a last line to the client where it is sure to be one."""
         ...
 
     @property
@@ -78,6 +80,7 @@ class SessionView:
     phase: str
     since_s: float
     idle: bool
+    idle_s: float | None  # how long the client has been in IMAP IDLE, if it is
 
 
 class Session:
@@ -91,6 +94,7 @@ class Session:
         "detail",
         "end",
         "id",
+        "idle_since",
         "judging",
         "link",
         "phase",
@@ -111,6 +115,7 @@ class Session:
         self.detail = (
             ""  # what the log adds to `end`: why a backend failed; never a client's octets
         )
+        self.idle_since: float | None = None  # Trio's clock; what `Idlers` knows
         self.busy = False  # in the middle of a command or a mail transaction
         # While its own event is judged a session is not ended from outside: it hears the verdict.
         self.judging = False
@@ -137,6 +142,7 @@ class Session:
     def view(self) -> SessionView:
         """What `who` shows."""
         client = self.client
+        now = trio.current_time()
         return SessionView(
             id=self.id,
             listener=client.listener,
@@ -145,8 +151,9 @@ class Session:
             port=client.port,
             account=self.authcid,
             phase=self.phase.value,
-            since_s=trio.current_time() - self.since,
-            idle=self.link is not None and self.link.idle,
+            since_s=now - self.since,
+            idle=self.idle_since is not None,
+            idle_s=None if self.idle_since is None else now - self.idle_since,
         )
 
 
@@ -257,6 +264,13 @@ class SessionTable:
         chosen = [session for session in self._sessions.values() if _selects(selector, session)]
         return _stop_all(chosen, End.KICKED)
 
+    def end_account(self, authcid: str, end: End) -> int:
+        """End the sessions that are logged in as `authcid`, in whatever case, but one that is being
+        judged; the count."""
+        name = authcid.lower()
+        found = (s for s in self._sessions.values() if name == s.authcid.lower() != "")
+        return _stop_all([s for s in found if not s.judging], end)
+
     def end_banned(self, ban: Ban) -> int:
         """End every session `ban` keeps out, but the one being judged; the count."""
         scope, prefix = ban.scope, ban.prefix
@@ -284,7 +298,7 @@ def _stop_all(sessions: list[Session], end: End) -> int:
 
 def _selects(selector: str, session: Session) -> bool:
     client = session.client
-    if selector == session.id or selector == session.authcid != "":
+    if selector == session.id or selector.lower() == session.authcid.lower() != "":
         return True
     try:
         return Prefix.parse(selector).covers(Prefix.parse(client.address))

@@ -184,6 +184,9 @@ class LimitSettings:
     smtp_idle_s: float = 300.0
     content_idle_s: float = 180.0  # RFC 5321 4.5.3.2.5: three minutes a block
     relay_idle_s: float = 32 * 60.0  # RFC 2177: IDLE is renewed within 29 minutes
+    idle_per_account: int = 50  # in IDLE at once: some phones hold ten folders, a desktop five
+    idle_per_address: int = 150  # an office; each needs one of `sessions_per_address` too
+    idle_longest_s: float = 2 * 3600.0  # some clients let people choose an hour, beyond RFC 2177
     drain_s: float = 30.0
     errors_per_session: int = 10
 

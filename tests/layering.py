@@ -40,6 +40,7 @@ LEVELS: Final = {
     "stuck": 3,
     "ledger": 4,
     "guard": 4,
+    "idling": 4,
     "propagation": 4,
     "session": 4,
     "sessions": 4,

@@ -105,6 +105,16 @@ async def test_a_verdict_tells_whether_it_was_carried_out(lines: Lines) -> None:
     )
 
 
+async def test_a_session_that_would_have_ended_is_told_with_why(lines: Lines) -> None:
+    session = Session(CLIENT)
+    session.authcid = FORGED
+    lines.chronicle.would_end(session, End.IDLE_LIMIT)
+    name, fields = await lines.one()
+    assert name == "would-end"
+    assert (fields["id"], fields["end"]) == (session.id, "idle-limit")
+    assert (fields["listener"], fields["rip"]) == ("imaps", "203.0.113.9")
+
+
 async def test_a_ban_tells_its_level_time_and_what_it_ended(lines: Lines) -> None:
     lines.chronicle.ban(BAN, 3)
     assert await lines.one() == (

@@ -79,7 +79,7 @@ class Sessions:
 
     def list(self) -> list[SessionView]:
         evil = "eve\x1b[2J\n"
-        return [SessionView("a1", "imaps", "imap", "192.0.2.9", 4, evil, "relay", 61.5, True)]
+        return [SessionView("a1", "imaps", "imap", "192.0.2.9", 4, evil, "relay", 61.5, True, 41.0)]
 
     def kick(self, selector: str) -> int:
         return int(selector == "a1")
@@ -262,11 +262,11 @@ def test_login_is_found_behind_sudo(tmp_path: Path) -> None:
 
 def test_who_shows_sessions_without_playing_their_tricks(config: Path, guard: Guard) -> None:
     assert run(config, "who").output.splitlines() == [
-        "ID  LISTENER  ADDRESS    ACCOUNT       PHASE  AGE",
-        r"a1  imaps     192.0.2.9  eve\x1b[2J\n  idle   1m1s",
+        "ID  LISTENER  ADDRESS    ACCOUNT       PHASE  AGE   IDLE",
+        r"a1  imaps     192.0.2.9  eve\x1b[2J\n  idle   1m1s  41s",
     ]
     (row,) = json.loads(run(config, "who", "-o", "json").output)
-    assert (row["account"], row["idle"]) == ("eve\x1b[2J\n", True)
+    assert (row["account"], row["idle"], row["idle_s"]) == ("eve\x1b[2J\n", True, 41.0)
 
 
 def test_kick_tells_how_many(config: Path, guard: Guard) -> None:

@@ -16,9 +16,11 @@ from rig import virtual_time
 from rig_ends import raise_fault
 from trio.testing import wait_all_tasks_blocked
 
+from gatekeeper.idling import Idlers
 from gatekeeper.readiness import SWEEP_S
 from gatekeeper.relay import BUFFER_OCTETS, SPARES, STALL_S, STALLED_MANY, SWEEP_EVERY_S, Relay
 from gatekeeper.sessions import End, Phase, Session
+from gatekeeper.settings import LimitSettings, Mode, Settings, TlsSettings
 from gatekeeper.wire.imap_tap import ImapTap
 
 IDLE_S = 20.0
@@ -55,6 +57,7 @@ class Rig:
         small: bool = False,
         up: bytes = b"",
         down: bytes = b"",
+        account: str = "",
     ) -> Pair:
         made = self.made
         near, client = await made.tls(small=small) if front is TLS else made.plain(small=small)
@@ -62,15 +65,23 @@ class Rig:
             await made.tls(small=small, as_client=True) if back is TLS else made.plain(small=small)
         )
         session = a_session()
+        session.authcid = account
         self.relay.adopt(session, near, to_backend, tap, up=up, down=down)
         return Pair(client, backend, session)
 
 
+def idlers(mode: Mode = Mode.ENFORCE) -> Idlers:
+    """Two of an account may idle, a minute at most."""
+    limits = LimitSettings(idle_per_account=2, idle_longest_s=60)
+    settings = Settings("guard.example", TlsSettings(), (), {}, mode=mode, limits=limits)
+    return Idlers(settings, lambda _session, _end: None)
+
+
 @asynccontextmanager
-async def relaying(idle_s: float = IDLE_S) -> AsyncIterator[Rig]:
+async def relaying(idle_s: float = IDLE_S, mode: Mode = Mode.ENFORCE) -> AsyncIterator[Rig]:
     async with legs() as made:
         ended: list[Session] = []
-        relay = Relay(made.readiness, idle_s, ended.append, raise_fault)
+        relay = Relay(made.readiness, idle_s, idlers(mode), ended.append, raise_fault)
         yield Rig(made, relay, ended)
 
 
@@ -299,7 +310,13 @@ def relay() -> Relay:
             """Nothing moves in these tests."""
 
     sweeps = Sweeps()
-    return Relay(sweeps, IDLE_S, lambda _: None, raise_fault)  # type: ignore[arg-type]  # no sockets
+    return Relay(
+        sweeps,  # type: ignore[arg-type]  # no sockets
+        IDLE_S,
+        idlers(),
+        lambda _: None,
+        raise_fault,
+    )
 
 
 # -- ends ----------------------------------------------------------------------------------------
@@ -506,6 +523,149 @@ async def test_the_tap_sees_what_was_read_before() -> None:
         await pair.client.send(b"DONE\r\n")
         assert await pair.backend.hear(6) == b"DONE\r\n"
         assert not pair.session.view().idle
+
+
+# -- IDLE ----------------------------------------------------------------------------------------
+
+BYE = b"* BYE [LIMIT] Too many sessions in IDLE\r\n"
+
+
+async def idling(rig: Rig, account: str = "ann", front: str = PLAIN) -> Pair:
+    """A session of `account` whose backend has agreed to IDLE."""
+    pair = await rig.link(front, account=account, tap=ImapTap())
+    await go_idle(pair)
+    return pair
+
+
+async def go_idle(pair: Pair, before: bytes = b"") -> None:
+    await pair.client.send(before + b"a1 IDLE\r\n")
+    assert await pair.backend.hear(len(before) + 9) == before + b"a1 IDLE\r\n"
+    await pair.backend.send(b"+ idling\r\n")
+    assert await pair.client.hear(10) == b"+ idling\r\n"
+
+
+@pytest.mark.parametrize("front", [PLAIN, TLS])
+@virtual_time
+async def test_the_oldest_idle_session_of_an_account_ends_with_a_last_line(front: str) -> None:
+    async with relaying() as rig:
+        oldest = await idling(rig, front=front)
+        await idling(rig, "bob")
+        others = [await idling(rig), await idling(rig)]
+        assert await oldest.client.hear_all() == BYE
+        assert rig.ended == [oldest.session]
+        assert oldest.session.end is End.IDLE_LIMIT
+        assert await oldest.backend.hear_all() == b""
+        for pair in others:
+            await pair.backend.send(b"* 5 EXISTS\r\n")
+            assert await pair.client.hear(12) == b"* 5 EXISTS\r\n"
+
+
+@virtual_time
+async def test_a_session_that_is_over_no_longer_idles() -> None:
+    async with relaying() as rig:
+        for _ in range(4):
+            pair = await idling(rig)
+            await pair.client.stream.aclose()
+            await settle()
+            await pair.backend.stream.aclose()
+            await settle()
+        assert [session.end for session in rig.ended] == [End.CLIENT] * 4
+        assert len(rig.relay.idlers) == 0
+
+
+@virtual_time
+async def test_the_newcomer_that_is_one_too_many_hears_it_itself() -> None:
+    async with relaying() as rig:
+        settings = Settings(
+            "guard.example", TlsSettings(), (), {}, limits=LimitSettings(idle_per_address=1)
+        )
+        rig.relay.idlers.reconfigure(settings)
+        neighbour = await idling(rig, "bob")
+        late = await rig.link(account="ann", tap=ImapTap(), up=b"a1 IDLE\r\n")
+        early = await rig.link(account="ann", tap=ImapTap())
+        await early.client.send(b"a1 IDLE\r\n")
+        for pair in (late, early):
+            assert await pair.client.hear_all() == BYE
+        assert rig.ended == [late.session, early.session]
+        assert neighbour.session.end is None
+
+
+@virtual_time
+async def test_no_last_line_is_put_into_a_line_of_the_backend() -> None:
+    async with relaying() as rig:
+        cut_off = b"* 5 FETCH (BODY[] {100}\r\n* 6 EXISTS\r\n"
+        within = [cut_off, b"* 5 EXI", b"* 5 FETCH (BODY[] {2}\r\nxy FLAGS ())"]
+        for octets in within:
+            pair = await idling(rig)
+            await pair.backend.send(octets)
+            assert await pair.client.hear(len(octets)) == octets
+            for _ in range(2):
+                await idling(rig)
+            assert await pair.client.hear_all() == b""
+            assert pair.session.end is End.IDLE_LIMIT
+
+
+@virtual_time
+async def test_no_last_line_is_put_before_octets_that_wait() -> None:
+    async with relaying() as rig:
+        pair = await rig.link(account="ann", tap=ImapTap(), small=True)
+        await go_idle(pair)
+        sent = await fill(pair.backend, 600_000)
+        for _ in range(2):
+            await idling(rig)
+        assert pair.session.end is End.IDLE_LIMIT
+        got = await pair.client.hear_all()
+        assert len(got) < sent
+        assert not got.strip(b"\0")
+        assert rig.relay.stalled == 0
+
+
+@virtual_time
+async def test_an_idle_ends_after_its_longest_time_whatever_the_backend_says() -> None:
+    async with relaying() as rig:
+        pair, renewed = await idling(rig), await idling(rig)
+        for second in range(0, 60 + int(SWEEP_EVERY_S), 10):
+            if second == 30:
+                await renewed.client.send(b"DONE\r\na2 IDLE\r\n")
+                assert await renewed.backend.hear(15) == b"DONE\r\na2 IDLE\r\n"
+                await renewed.backend.send(b"a1 OK done\r\n+ idling\r\n")
+                assert await renewed.client.hear(22) == b"a1 OK done\r\n+ idling\r\n"
+            if pair.session.end is None:
+                await pair.backend.send(b"* OK Still here\r\n")
+                assert await pair.client.hear(17) == b"* OK Still here\r\n"
+            await renewed.backend.send(b"* OK Still here\r\n")
+            assert await renewed.client.hear(17) == b"* OK Still here\r\n"
+            await trio.sleep(10)
+        assert await pair.client.hear_all() == b"* BYE Too long in one IDLE\r\n"
+        assert pair.session.end is End.IDLE_TOO_LONG
+        assert rig.ended == [pair.session]
+        idle_s = renewed.session.view().idle_s
+        assert idle_s is not None
+        assert 30 < idle_s < 50
+
+
+@virtual_time
+async def test_observing_closes_no_idle_session() -> None:
+    async with relaying(mode=Mode.OBSERVE) as rig:
+        pairs = [await idling(rig) for _ in range(4)]
+        for pair in pairs:
+            await pair.backend.send(b"* 5 EXISTS\r\n")
+            assert await pair.client.hear(12) == b"* 5 EXISTS\r\n"
+            assert pair.session.view().idle
+        assert rig.ended == []
+
+
+@virtual_time
+async def test_a_session_the_tap_has_lost_sight_of_is_not_counted() -> None:
+    async with relaying() as rig:
+        wary = await idling(rig)
+        await wary.client.send(b"DONE\n")
+        assert await wary.backend.hear(5) == b"DONE\n"
+        assert not wary.session.view().idle
+        await go_idle(wary)
+        for _ in range(2):
+            await idling(rig)
+        assert rig.ended == []
 
 
 @virtual_time

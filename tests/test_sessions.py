@@ -15,9 +15,8 @@ from gatekeeper.verdict import Reason
 class FakeLink:
     """A relayed pair that remembers what was done to it."""
 
-    def __init__(self, *, idle: bool = False, quiet: bool = True) -> None:
+    def __init__(self, *, quiet: bool = True) -> None:
         self.done: list[object] = []
-        self.idle = idle
         self.quiet = quiet
 
     def abort(self) -> None:
@@ -25,6 +24,9 @@ class FakeLink:
 
     def finish(self, end: End) -> None:
         self.done.append(end)
+
+    def dismiss(self, end: End, bye: bytes) -> None:
+        self.done.append((end, bye))
 
 
 class Table(SessionTable):
@@ -139,6 +141,7 @@ def test_a_fault_is_reported_and_is_the_end() -> None:
         ("2001:db8::1", [3]),
         ("2001:db8::/48", [3, 4]),
         ("ann@example.org", [0, 3]),
+        ("ANN@Example.org", [0, 3]),
         ("ann", []),
         ("", []),
         ("/", []),
@@ -153,7 +156,7 @@ def test_kick_selects(selector: str, kicked: list[int]) -> None:
         table.enter("192.0.2.1", "ann@example.org"),
         table.enter("192.0.2.1"),
         table.enter("192.0.2.2", "bob"),
-        table.enter("2001:db8::1", "ann@example.org"),
+        table.enter("2001:db8::1", "Ann@example.org"),
         table.enter("2001:db8::2"),
     ]
     assert table.kick(selector) == len(kicked)
@@ -166,6 +169,41 @@ def test_kick_by_id_ends_one() -> None:
     sessions = [table.enter("192.0.2.1"), table.enter("192.0.2.1")]
     assert table.kick(sessions[1].id) == 1
     assert ends(sessions) == [None, End.KICKED]
+
+
+# -- accounts ------------------------------------------------------------------------------------
+
+
+@inside_trio
+def test_an_account_is_ended_wherever_it_is_and_however_it_is_written() -> None:
+    table = Table()
+    sessions = [
+        table.enter("192.0.2.1", "ann@example.org"),
+        table.enter("192.0.2.1", "bob@example.org"),
+        table.enter("2001:db8::1", "Ann@Example.Org", MailProtocol.SUBMISSION),
+        table.enter("192.0.2.1"),
+    ]
+    sessions[0].link = link = FakeLink()
+    assert table.end_account("ANN@example.org", End.LOCKED) == 2
+    assert ends(sessions) == [End.LOCKED, None, End.LOCKED, None]
+    assert link.done == ["abort"]
+
+
+@inside_trio
+def test_sessions_without_an_account_are_nobodys() -> None:
+    table = Table()
+    session = table.enter("192.0.2.1")
+    assert table.end_account("", End.LOCKED) == 0
+    assert session.end is None
+
+
+@inside_trio
+def test_a_session_of_the_account_that_is_being_judged_hears_its_verdict() -> None:
+    table = Table()
+    sessions = [table.enter("192.0.2.1", "ann"), table.enter("192.0.2.1", "ann")]
+    sessions[1].judging = True
+    assert table.end_account("ann", End.LOCKED) == 1
+    assert ends(sessions) == [End.LOCKED, None]
 
 
 # -- bans ----------------------------------------------------------------------------------------
@@ -302,11 +340,12 @@ async def test_who_shows_the_oldest_first() -> None:
     await trio.sleep(3)
     second = Session(a_client("2001:db8::5", MailProtocol.SMTP, "mx"))
     table.add(second)
-    first.link = FakeLink(idle=True)
+    first.idle_since = trio.current_time() - 2
     first.phase = Phase.RELAY
     views = table.list()
     assert [view.id for view in views] == [first.id, second.id]
     assert (views[0].account, views[0].phase, views[0].idle) == ("ann", "relay", True)
     assert views[0].since_s == pytest.approx(3)
+    assert views[0].idle_s == pytest.approx(2)
     assert (views[1].address, views[1].listener, views[1].protocol) == ("2001:db8::5", "mx", "smtp")
-    assert (views[1].phase, views[1].idle) == ("handshake", False)
+    assert (views[1].phase, views[1].idle, views[1].idle_s) == ("handshake", False, None)

@@ -244,6 +244,30 @@ def test_idle_ends_when_the_backend_refuses_it() -> None:
     assert not tap.idle
 
 
+@pytest.mark.parametrize("octets", [b"DONE\n", b"b NOOP {3}\r\n", b"x" * 9000])
+def test_nobody_knows_of_idle_in_a_wary_session(octets: bytes) -> None:
+    tap = ImapTap()
+    tap.feed(b"a IDLE\r\n")
+    tap.server_octets(b"+ idling\r\n")
+    tap.feed(octets)
+    assert (tap.pending_sync, tap.idle, tap.between_server_lines) == (False, False, False)
+    turns = tap.idle_turns
+    tap.feed(b"\r\nc IDLE\r\nDONE\r\n")
+    assert (tap.idle, tap.idle_turns) == (False, turns)
+
+
+def test_a_new_idle_is_told_from_the_one_before() -> None:
+    tap = ImapTap()
+    seen = []
+    for octets in (b"a IDLE\r\n", b"DONE\r\nb IDLE\r\n", b"DONE\r\nc IDLE\r\nDONE\r\n"):
+        tap.feed(octets)
+        tap.server_octets(b"+ idling\r\n" if tap.idle else b"b OK\r\n+ idling\r\nc OK\r\n")
+        seen.append((tap.idle, tap.idle_turns))
+    assert [idle for idle, _ in seen] == [True, True, False]
+    assert len({turns for _, turns in seen}) == 3
+    assert tap.pending_sync
+
+
 def test_logout_is_seen() -> None:
     tap = ImapTap()
     assert not tap.logout

@@ -13,7 +13,7 @@ from gatekeeper.cli.output import duration_cell, print_rows
 
 _KEYS: Final = (
     *("id", "listener", "protocol", "address", "port"),
-    *("account", "phase", "since_s", "idle"),
+    *("account", "phase", "since_s", "idle", "idle_s"),
 )
 _CELLS: Final = {
     "ID": lambda row: str(row["id"]),
@@ -22,6 +22,7 @@ _CELLS: Final = {
     "ACCOUNT": lambda row: row["account"] or "-",
     "PHASE": lambda row: "idle" if row["idle"] else str(row["phase"]),
     "AGE": lambda row: duration_cell(row["since_s"]),
+    "IDLE": lambda row: duration_cell(row["idle_s"]),
 }
 
 

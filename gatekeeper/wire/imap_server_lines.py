@@ -26,6 +26,11 @@ class ServerLines:
         self._partial = b""  # the unfinished line
         self._within = False  # the current line began before a literal
 
+    @property
+    def between_lines(self) -> bool:
+        """Whether the next octet begins a line."""
+        return not (self._literal_left or self._partial or self._within)
+
     def feed(self, octets: bytes | memoryview, *, wanted: bool) -> list[bytes]:
         """Take what the backend sent next.
 

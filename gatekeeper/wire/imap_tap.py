@@ -63,9 +63,11 @@ _APPEND: Final = re.compile(
 class ImapTap:
     """Watches one session's octets, both ways; small, because idle sessions are many.
 
-    `idle` is whether the client sits in IDLE (RFC 2177), `logout` whether it has said LOGOUT; both
-    are for information and stand still in a wary session. `violated` tells the relay to close:
-    a denied command came where it could not be overwritten, and was not passed on.
+    `idle` is whether the client sits in IDLE (RFC 2177), from the command on; in a wary session
+    nobody knows, and it is false. `idle_turns` counts its beginnings and ends, so that one who
+    looks seldom misses no new IDLE. `logout` is whether the client has said LOGOUT, and stands
+    still in a wary session. `violated` tells the relay to close: a denied command came where it
+    could not be overwritten, and was not passed on.
     """
 
     __slots__ = (
@@ -81,6 +83,7 @@ class ImapTap:
         "_tag",
         "_tail",
         "idle",
+        "idle_turns",
         "logout",
         "violated",
     )
@@ -90,6 +93,7 @@ class ImapTap:
         4096 where it announces LITERAL-, 0 where neither that nor LITERAL+."""
         self._non_sync_octets = non_sync_octets
         self.idle = False
+        self.idle_turns = 0
         self.logout = False
         self.violated = False
         self._server = ServerLines()
@@ -108,6 +112,11 @@ class ImapTap:
         """Whether `server_octets` has to be shown the backend's octets: all of them, before the
         client is, for as long as this is true."""
         return self._tail is None
+
+    @property
+    def between_server_lines(self) -> bool:
+        """Whether the backend's stream surely stands at the start of a line."""
+        return self._tail is None and self._server.between_lines
 
     def feed(self, octets: bytes) -> bytes:
         """What of the client's octets, and of those held before, goes to the backend now.
@@ -185,6 +194,7 @@ class ImapTap:
         """Note what a command is; None where it leaves unclear what `+` will be for."""
         if self.idle and upper == b"DONE\r\n":
             self.idle = False
+            self.idle_turns += 1
             return line
         found = _VERB.match(line)
         verb = found[2].upper() if found else b""
@@ -195,6 +205,7 @@ class ImapTap:
         if is_idle:
             self._idle_tag = self._tag
             self.idle = True
+            self.idle_turns += 1
             self._plus_due += 1
         elif verb == b"LOGOUT":
             self.logout = True
@@ -231,7 +242,6 @@ class ImapTap:
             else:
                 self._grow_wary([], b"", 0, 0)
         elif (self._is_pending and tag == self._tag) or (self.idle and tag == self._idle_tag):
-            self.idle = False
             self._grow_wary([], b"", 0, 0)
 
     # -- wary -------------------------------------------------------------------------------
@@ -242,6 +252,9 @@ class ImapTap:
         held, self._held = self._held, b""
         self._literal_left = 0
         self._pending_octets = _NOTHING_PENDING
+        if self.idle:
+            self.idle = False
+            self.idle_turns += 1
         self._tail = (b"\n" + before)[-_TAIL_OCTETS:]
         rest = self._search(data[at:])
         self._held = held
