@@ -28,6 +28,7 @@ from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer
 from gatekeeper.errors import EnforcerError, GatekeeperError
 from gatekeeper.guard import Guard
+from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
 from gatekeeper.prefix import entity
@@ -84,9 +85,11 @@ class App:
         self._chronicle = Chronicle(self._log)
         self._table = SessionTable(self._chronicle.session, self._chronicle.fault)
         self._readiness = Readiness()
+        self._idlers = Idlers(settings, self._chronicle.would_end)
         self._relay = Relay(
             self._readiness,
             settings.limits.relay_idle_s,
+            self._idlers,
             on_end=self._table.remove,
             on_fault=self._table.fault,
         )
@@ -211,6 +214,7 @@ class App:
             return
         self._settings, self._services = settings, services
         self._guard.reconfigure(settings)
+        self._idlers.reconfigure(settings)
         self._ledger.spare(never_banned(settings))
         self._allowed.set()
         server.services = self._build_services()
@@ -285,6 +289,7 @@ class App:
             "mode": self._settings.mode.value,
             "sessions": len(self._table),
             "relayed": len(self._relay),
+            "idling": len(self._idlers),
             "bans": len(self._ledger),
             "accepted": server.accepted if server else 0,
             "refused_banned": server.refused_banned if server else 0,

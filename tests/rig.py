@@ -35,6 +35,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from gatekeeper.abc import Judge
 from gatekeeper.events import Client, JudgedEvent, MailProtocol
+from gatekeeper.idling import Idlers
 from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
@@ -264,6 +265,7 @@ async def guard(  # the knobs of one listener
             bare_newlines=bare_newlines,
             limits=limits,
         )
+        idlers = Idlers(settings, lambda _session, _end: None)
         alpn = "imap" if protocol is MailProtocol.IMAP else "smtp"
         service = Service(
             listening,
@@ -273,7 +275,7 @@ async def guard(  # the knobs of one listener
             Likeness(Random(1)),
             certificates(alpn),
             readiness,
-            Relay(readiness, limits.relay_idle_s, table.remove, table.fault),
+            Relay(readiness, limits.relay_idle_s, idlers, table.remove, table.fault),
         )
         async with trio.open_nursery() as background:
             background.start_soon(readiness.run)
