@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatekeeper.policy.counters import FAINT, MAX_SCORE, RecentPairs, ScoreTable
+from gatekeeper.policy.counters import FAINT, MARKS, MAX_SCORE, ScoreTable
 
 HALF_LIFE_S = 100.0
 
@@ -127,34 +127,70 @@ def test_table_agrees_with_plain_decay(
         assert len(table) <= capacity
 
 
-def test_pair_is_repeated_only_within_the_window() -> None:
-    pairs = RecentPairs(window_s=60.0)
-    assert not pairs.seen(b"a", 0.0)
-    assert pairs.seen(b"a", 59.0)
-    assert not pairs.seen(b"b", 59.0)
-    assert not pairs.seen(b"a", 59.0 + 60.0)
+@settings(max_examples=60)
+@given(EVENTS, st.integers(1, 8), st.integers(0, 7))
+def test_order_of_scores_never_changes_as_they_rest(
+    events: list[tuple[int, float, float]], capacity: int, half_lives: int
+) -> None:
+    table, now = ScoreTable[int](HALF_LIFE_S, capacity), 0.0
+    for key, weight, elapsed in events:
+        now += elapsed
+        table.add(key, weight, now)
+    later = now + half_lives * HALF_LIFE_S
+    by_score = sorted(table, key=lambda key: (table.value(key, now), key))
+    assert [table.value(key, later) for key in by_score] == sorted(
+        table.value(key, later) for key in by_score
+    )
 
 
-def test_each_sighting_starts_the_window_anew() -> None:
-    pairs = RecentPairs(window_s=60.0)
-    pairs.seen(b"phone", 0.0)
-    assert all(pairs.seen(b"phone", minute * 50.0) for minute in range(1, 100))
+@settings(max_examples=60)
+@given(EVENTS)
+def test_who_is_pushed_out_is_among_the_lowest(events: list[tuple[int, float, float]]) -> None:
+    """To within the factor of two that one queue spans."""
+    table, now = ScoreTable[int](HALF_LIFE_S, capacity=4), 0.0
+    for key, weight, elapsed in events:
+        now += elapsed
+        before = {each: table.value(each, now) for each in table if each != key}
+        table.add(key, weight, now)
+        gone = [value for each, value in before.items() if each not in table and value > 2 * FAINT]
+        kept = [table.value(each, now) for each in table]
+        assert all(value <= 2 * min(kept) * (1 + 1e-9) for value in gone)
 
 
-def test_pairs_overflow_drops_the_one_longest_unseen() -> None:
-    pairs = RecentPairs(window_s=1e6, capacity=10)
-    pairs.seen(b"phone", 0.0)
-    for guess in range(1000):
-        assert not pairs.seen(b"guess %d" % guess, float(guess))
-        if guess % 5 == 0:
-            assert pairs.seen(b"phone", float(guess))
-    assert len(pairs) == 10
+# -- taking off, and marks -------------------------------------------------------------------------
 
 
-def test_pairs_past_the_window_are_let_go() -> None:
-    pairs = RecentPairs(window_s=60.0)
-    for guess in range(100):
-        pairs.seen(b"%d" % guess, 0.0)
-    for guess in range(100):
-        pairs.seen(b"later %d" % guess, 100.0)
-    assert len(pairs) == 100
+def test_what_is_taken_off_never_goes_below_nothing() -> None:
+    table = ScoreTable[str](HALF_LIFE_S)
+    table.add("a", 5.0, 0.0)
+    table.take_off("a", 2.0, 0.0)
+    assert table.value("a", 0.0) == pytest.approx(3.0)
+    table.take_off("a", 3.5, 0.0)
+    assert "a" not in table
+    table.take_off("a", 1.0, 0.0)
+    assert table.add("a", 1.0, 0.0) == 1.0
+
+
+def test_different_things_are_counted_with_the_score() -> None:
+    table = ScoreTable[str](HALF_LIFE_S)
+    table.add("a", 1.0, 0.0)
+    assert table.different("a", 5) == 1, "this one included"
+    for thing in (5, 6, 5, 7):
+        table.mark("a", thing)
+    assert table.different("a", 6) == 3
+    assert table.different("a", 8) == 4
+    for thing in range(1000):
+        table.mark("a", thing)
+    assert table.different("a", 0) == MARKS
+
+
+def test_marks_go_with_their_score_and_make_no_entry() -> None:
+    table = ScoreTable[int](HALF_LIFE_S, capacity=2)
+    table.mark(1, 5)
+    assert len(table) == 0
+    for key in (1, 2, 3):
+        table.add(key, 1.0, 0.0)
+        table.mark(key, 5)
+    assert 1 not in table
+    assert table.different(1, 9) == 1
+    assert len(table._marks) == 2

@@ -1,63 +1,92 @@
-"""Weights: what counts against a client and what never does."""
+"""Weights: what counts against a client, and what never does."""
 
 import pytest
+from facts import login
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gatekeeper.ban import Scope
-from gatekeeper.events import (
-    AuthAttempt,
-    AuthOutcome,
-    AuthResult,
-    ConnectionClosed,
-    ConnectionOpened,
-    RcptAttempt,
-    RcptOutcome,
-    RcptResult,
-    Violation,
-    ViolationKind,
+from gatekeeper.events import ViolationKind
+from gatekeeper.policy.accounts import Standing
+from gatekeeper.policy.facts import LoginFacts
+from gatekeeper.policy.weights import (
+    ACCIDENT_SHARE,
+    FAMILIAR_SHARE,
+    MOST_ACCOUNTS_TIMES,
+    NO_ACCOUNT_TIMES,
+    SPRAYED_WEIGHT,
+    TRAP_WEIGHT,
+    Severity,
+    guess_weight,
+    severity,
+    violation_weight,
 )
-from gatekeeper.policy.weights import Severity, severity, weight
 from gatekeeper.settings import PolicySettings
 
 SETTINGS = PolicySettings(
-    auth_failure_weight=1.5,
-    unknown_recipient_weight=2.0,
-    violation_weight=3.0,
-    hostile_violation_weight=7.0,
+    auth_failure_weight=1.5, violation_weight=3.0, hostile_violation_weight=7.0
 )
-ATTEMPT = AuthAttempt("PLAIN", "ann")
-RCPT = RcptAttempt("someone@example.org")
 
 
-def violation(kind: ViolationKind) -> Violation:
-    return Violation(kind, b"")
+def weight(facts: LoginFacts, *, learned: bool = False, accounts_failed: float = 1.0) -> float:
+    return guess_weight(
+        facts, newcomers_learned=learned, accounts_failed=accounts_failed, settings=SETTINGS
+    )
 
 
-def test_wrong_password_weighs_and_its_repetition_does_not() -> None:
-    failure = AuthOutcome(ATTEMPT, AuthResult.FAILURE)
-    assert weight(failure, Scope.AUTH, False, SETTINGS) == 1.5
-    assert weight(failure, Scope.AUTH, True, SETTINGS) == 0.0
+# -- guesses ---------------------------------------------------------------------------------------
+
+
+def test_strangers_wrong_password_weighs_as_set() -> None:
+    assert weight(login()) == 1.5
+    assert weight(login(standing=Standing.SEMI)) == 1.5
+
+
+def test_mistype_at_home_weighs_little_whatever_else_goes_on_there() -> None:
+    at_home = login(standing=Standing.FAMILIAR, sprayed=True)
+    assert weight(at_home, learned=True, accounts_failed=60) == 1.5 * FAMILIAR_SHARE
+
+
+def test_unknown_account_weighs_more_once_the_known_ones_are_learnt() -> None:
+    unknown = login(account_known=False)
+    assert weight(unknown, learned=False) == 1.5
+    assert weight(unknown, learned=True) == 1.5 * NO_ACCOUNT_TIMES
+    assert weight(login(account_known=True), learned=True) == 1.5
 
 
 @pytest.mark.parametrize(
-    "result", [AuthResult.SUCCESS, AuthResult.UNAVAILABLE, AuthResult.PROTOCOL]
+    ("accounts_failed", "times"), [(0.1, 1.0), (1.0, 1.0), (2.5, 2.5), (1e6, MOST_ACCOUNTS_TIMES)]
 )
-def test_only_a_certain_failure_weighs(result: AuthResult) -> None:
-    assert weight(AuthOutcome(ATTEMPT, result), Scope.AUTH, False, SETTINGS) == 0.0
+def test_list_of_accounts_weighs_more_than_one_persons(
+    accounts_failed: float, times: float
+) -> None:
+    assert weight(login(), accounts_failed=accounts_failed) == 1.5 * times
 
 
-@pytest.mark.parametrize(
-    ("result", "expected"),
-    [
-        (RcptResult.UNKNOWN, 2.0),
-        (RcptResult.RELAY_DENIED, 1.0),
-        (RcptResult.ACCEPTED, 0.0),
-        (RcptResult.DEFERRED, 0.0),
-        (RcptResult.REFUSED, 0.0),
-    ],
+def test_sprayed_password_and_trap_account_add_to_it() -> None:
+    assert weight(login(sprayed=True)) == 1.5 + SPRAYED_WEIGHT
+    assert weight(login(trap=True)) == 1.5 + TRAP_WEIGHT
+
+
+def test_trap_account_alone_bans_by_default() -> None:
+    assert TRAP_WEIGHT + PolicySettings().auth_failure_weight >= PolicySettings().auth_ban_score
+
+
+@given(
+    st.sampled_from(Standing),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.floats(0.0, 1e9),
 )
-def test_recipients_weigh_on_port_25_only(result: RcptResult, expected: float) -> None:
-    assert weight(RcptOutcome(RCPT, result), Scope.MX, False, SETTINGS) == expected
-    assert weight(RcptOutcome(RCPT, result), Scope.AUTH, False, SETTINGS) == 0.0
+def test_guess_never_takes_anything_off(
+    standing: Standing, known: bool, learned: bool, sprayed: bool, accounts_failed: float
+) -> None:
+    facts = login(standing=standing, account_known=known, sprayed=sprayed)
+    assert weight(facts, learned=learned, accounts_failed=accounts_failed) > 0.0
+
+
+# -- violations ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -67,25 +96,18 @@ def test_recipients_weigh_on_port_25_only(result: RcptResult, expected: float) -
         (ViolationKind.SMUGGLING, Scope.MX, 7.0),
         (ViolationKind.FOREIGN_PROTOCOL, Scope.MX, 3.0),
         (ViolationKind.AUTH_NOT_OFFERED, Scope.MX, 7.0),
-        (ViolationKind.AUTH_NOT_OFFERED, Scope.AUTH, 0.3),
+        (ViolationKind.AUTH_NOT_OFFERED, Scope.AUTH, 3.0 * ACCIDENT_SHARE),
         (ViolationKind.BAD_SEQUENCE, Scope.MX, 3.0),
-        (ViolationKind.TLS_GARBAGE, Scope.AUTH, 0.3),
-        (ViolationKind.LINE_TOO_LONG, Scope.MX, 0.3),
+        (ViolationKind.TLS_GARBAGE, Scope.AUTH, 3.0 * ACCIDENT_SHARE),
+        (ViolationKind.LINE_TOO_LONG, Scope.MX, 3.0 * ACCIDENT_SHARE),
         (ViolationKind.PROXY_HEADER, Scope.AUTH, 0.0),
         (ViolationKind.ALPN_MISMATCH, Scope.AUTH, 0.0),
     ],
 )
 def test_violations_weigh_by_severity(kind: ViolationKind, scope: Scope, expected: float) -> None:
-    assert weight(violation(kind), scope, False, SETTINGS) == pytest.approx(expected)
+    assert violation_weight(kind, scope, SETTINGS) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", ViolationKind)
 def test_every_violation_has_a_severity(kind: ViolationKind) -> None:
     assert all(isinstance(severity(kind, scope), Severity) for scope in Scope)
-
-
-@pytest.mark.parametrize("event", [ConnectionOpened(), ConnectionClosed("", 1.0), ATTEMPT, RCPT])
-def test_what_is_not_decided_yet_weighs_nothing(
-    event: ConnectionOpened | ConnectionClosed | AuthAttempt | RcptAttempt,
-) -> None:
-    assert weight(event, Scope.MX, False, SETTINGS) == 0.0

@@ -1,0 +1,215 @@
+"""Rules for logins: one opinion each, and who is left alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from facts import ATTEMPT, FAILURE, LATER_S, POLICY, SUCCESS, facts, login, of_login
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatekeeper.events import AuthOutcome, AuthResult, JudgedEvent
+from gatekeeper.policy import login_rules
+from gatekeeper.policy.accounts import Knowledge, Standing
+from gatekeeper.policy.facts import Facts, LoginFacts
+from gatekeeper.verdict import Action, Reason, Verdict
+
+Rule = Callable[[JudgedEvent, Facts], Verdict | None]
+
+SUSPECT = POLICY.auth_ban_score * POLICY.auth_suspect_share
+ABOUT_STRANGERS: dict[Rule, dict[str, Any]] = {
+    login_rules.suspect_network: {"network_suspect": True},
+    login_rules.sprayed_password: {"sprayed": True},
+    login_rules.account_attacked: {"attacked": True},
+    login_rules.attack_level: {"level_high": True},
+}
+
+
+# -- what the backend refused ------------------------------------------------------------------
+
+
+def test_failure_at_the_ban_score_bans() -> None:
+    counted = facts(score_before=0.0, score=POLICY.auth_ban_score)
+    verdict = login_rules.auth_failures(FAILURE, counted)
+    assert verdict == Verdict(Action.CLOSE, Reason.AUTH_FAILURES, ban=True)
+
+
+@pytest.mark.parametrize(
+    "result", [AuthResult.SUCCESS, AuthResult.UNAVAILABLE, AuthResult.PROTOCOL]
+)
+def test_nothing_but_a_failure_is_delayed(result: AuthResult) -> None:
+    high = facts(score_before=9.0, score=9.0)
+    assert login_rules.auth_failures(AuthOutcome(ATTEMPT, result), high) is None
+
+
+def test_guess_refused_here_bans_as_one_the_backend_refused() -> None:
+    before = facts(score_before=POLICY.auth_ban_score, score=POLICY.auth_ban_score)
+    assert login_rules.auth_failures(ATTEMPT, before) is None, "it has not been counted yet"
+    counted = facts(score_before=0.0, score=POLICY.auth_ban_score)
+    verdict = login_rules.auth_failures(ATTEMPT, counted)
+    assert verdict is not None
+    assert verdict.ban
+
+
+# -- traps, locks, repeated passwords ----------------------------------------------------------
+
+
+def test_trap_account_is_refused_as_the_backend_would() -> None:
+    expected = Verdict(Action.DECOY, Reason.TRAP_ACCOUNT)
+    assert login_rules.trap_account(ATTEMPT, of_login(trap=True)) == expected
+    assert login_rules.trap_account(ATTEMPT, of_login()) is None
+    assert login_rules.trap_account(FAILURE, of_login(trap=True)) is None
+
+
+@pytest.mark.parametrize("standing", Standing)
+@pytest.mark.parametrize("knowledge", Knowledge)
+def test_locked_account_is_refused_wherever_it_comes_from(
+    standing: Standing, knowledge: Knowledge
+) -> None:
+    locked = of_login(locked=True, standing=standing, knowledge=knowledge)
+    expected = Verdict(Action.REJECT, Reason.ACCOUNT_LOCKED)
+    assert login_rules.account_locked(ATTEMPT, locked) == expected
+    assert login_rules.account_locked(SUCCESS, locked) == expected, "locked while it was asked"
+    assert login_rules.account_locked(FAILURE, locked) is None
+
+
+def test_account_that_is_not_locked_has_no_opinion_on_it() -> None:
+    assert login_rules.account_locked(ATTEMPT, of_login()) is None
+    assert login_rules.account_locked(ATTEMPT, facts()) is None
+
+
+@pytest.mark.parametrize("standing", Standing)
+def test_pair_the_backend_has_just_refused_is_refused_here(standing: Standing) -> None:
+    expected = Verdict(Action.REJECT, Reason.REPEATED_PASSWORD)
+    for ago_s in (0.0, POLICY.refused_for_s - 0.1):
+        repeated = of_login(standing=standing, knowledge=Knowledge.WRONG, refused_ago_s=ago_s)
+        assert login_rules.repeated_password(ATTEMPT, repeated) == expected
+
+
+def test_it_is_soon_asked_again_whether_the_pair_is_right_by_now() -> None:
+    repeated = of_login(refused_ago_s=POLICY.refused_for_s, repeated=True)
+    assert login_rules.repeated_password(ATTEMPT, repeated) is None
+
+
+@pytest.mark.parametrize("knowledge", [Knowledge.FORMER, Knowledge.RIGHT])
+def test_password_that_was_right_is_asked_again_sooner(knowledge: Knowledge) -> None:
+    """It may be an outage that nobody told of."""
+    ago_s = POLICY.refused_for_s / 2
+    repeated = of_login(knowledge=knowledge, refused_ago_s=ago_s)
+    assert login_rules.repeated_password(ATTEMPT, repeated) is None
+    just_now = of_login(knowledge=knowledge, refused_ago_s=0.0)
+    assert login_rules.repeated_password(ATTEMPT, just_now) is not None
+
+
+# -- strangers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ABOUT_STRANGERS)
+def test_stranger_is_put_off_where_something_speaks_against_him(rule: Rule) -> None:
+    against = ABOUT_STRANGERS[rule]
+    verdict = rule(ATTEMPT, of_login(**against))
+    assert verdict is not None
+    assert verdict.action is Action.DEFER
+    assert rule(ATTEMPT, of_login()) is None
+    assert rule(ATTEMPT, of_login(**against, asked_ago_s=LATER_S)) is None
+    assert rule(FAILURE, of_login(**against)) is None
+
+
+@pytest.mark.parametrize("rule", ABOUT_STRANGERS)
+def test_who_is_at_home_is_left_alone(rule: Rule) -> None:
+    for knowledge in Knowledge:
+        at_home = of_login(**ABOUT_STRANGERS[rule], standing=Standing.FAMILIAR, knowledge=knowledge)
+        assert rule(ATTEMPT, at_home) is None
+
+
+@pytest.mark.parametrize("rule", ABOUT_STRANGERS)
+def test_half_known_place_is_doubted_only_with_a_surely_wrong_password(rule: Rule) -> None:
+    for knowledge in Knowledge:
+        semi = of_login(**ABOUT_STRANGERS[rule], standing=Standing.SEMI, knowledge=knowledge)
+        assert (rule(ATTEMPT, semi) is not None) is (knowledge is Knowledge.WRONG)
+
+
+def test_address_close_to_a_ban_is_suspect() -> None:
+    suspect = facts(score_before=SUSPECT, score=SUSPECT, login=login())
+    verdict = login_rules.suspect_source(ATTEMPT, suspect)
+    assert verdict == Verdict(Action.DEFER, Reason.SUSPECT_SOURCE)
+    good = facts(score_before=SUSPECT / 2, score=SUSPECT / 2, login=login())
+    assert login_rules.suspect_source(ATTEMPT, good) is None
+
+
+def test_people_at_home_at_a_suspect_address_are_left_alone() -> None:
+    suspect = facts(score_before=1e3, score=1e3, login=login(standing=Standing.FAMILIAR))
+    assert login_rules.suspect_source(ATTEMPT, suspect) is None
+
+
+def test_sprayed_password_from_an_address_that_has_failed_is_refused_unseen() -> None:
+    score = login_rules.SPRAYER_SCORE
+    sprayer = facts(score_before=score, score=score, login=login(sprayed=True))
+    expected = Verdict(Action.DECOY, Reason.SPRAYED_PASSWORD)
+    assert login_rules.sprayed_password(ATTEMPT, sprayer) == expected
+    clean = of_login(sprayed=True)
+    verdict = login_rules.sprayed_password(ATTEMPT, clean)
+    assert verdict == Verdict(Action.DEFER, Reason.SPRAYED_PASSWORD)
+
+
+def test_lane_lock_asks_strangers_for_more_than_to_come_again() -> None:
+    back = {"asked_ago_s": LATER_S, "proof_left": False}
+    attacked = of_login(attacked=True, **back)
+    assert login_rules.account_attacked(ATTEMPT, attacked) is None
+    locked = of_login(attacked=True, lane_locked=True, **back)
+    expected = Verdict(Action.DECOY, Reason.ACCOUNT_LANE_LOCKED)
+    assert login_rules.account_attacked(ATTEMPT, locked) == expected
+
+
+# -- wrong passwords at home -------------------------------------------------------------------
+
+
+def test_many_surely_wrong_passwords_at_home_are_put_off() -> None:
+    at_home = {"standing": Standing.FAMILIAR, "guessing_at_home": True}
+    wrong = of_login(**at_home, knowledge=Knowledge.WRONG)
+    verdict = login_rules.familiar_guessing(ATTEMPT, wrong)
+    assert verdict == Verdict(Action.DEFER, Reason.FAMILIAR_GUESSING)
+    for knowledge in (Knowledge.RIGHT, Knowledge.UNKNOWN, Knowledge.FORMER):
+        other = of_login(**at_home, knowledge=knowledge)
+        assert login_rules.familiar_guessing(ATTEMPT, other) is None
+
+
+# -- in all circumstances ----------------------------------------------------------------------
+
+ALL_RULES: tuple[Rule, ...] = (
+    login_rules.auth_failures,
+    login_rules.trap_account,
+    login_rules.account_locked,
+    login_rules.repeated_password,
+    login_rules.familiar_guessing,
+    login_rules.suspect_source,
+    *ABOUT_STRANGERS,
+)
+ANYTHING = st.builds(
+    login,
+    standing=st.sampled_from(Standing),
+    asked_ago_s=st.one_of(st.none(), st.floats(0.0, 1e5)),
+    sprayed=st.booleans(),
+    attacked=st.booleans(),
+    lane_locked=st.booleans(),
+    level_high=st.booleans(),
+    network_suspect=st.booleans(),
+    guessing_at_home=st.booleans(),
+    proof_left=st.booleans(),
+    patience_left=st.booleans(),
+    knowledge=st.just(Knowledge.RIGHT),
+)
+
+
+@given(ANYTHING, st.floats(0.0, 1024.0))
+def test_right_password_is_at_most_put_off_by_what_strangers_do(
+    about: LoginFacts,
+    score: float,
+) -> None:
+    seen = facts(score_before=score, score=score, login=about)
+    verdicts = [rule(ATTEMPT, seen) for rule in ALL_RULES]
+    assert {verdict.action for verdict in verdicts if verdict} <= {Action.DEFER}
+    if about.at_home:
+        assert not any(verdicts)
+    if about.asked_ago_s is not None and about.asked_ago_s >= LATER_S:
+        assert not any(verdicts)
