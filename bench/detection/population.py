@@ -38,6 +38,7 @@ class People:
     drawer_phones: float = 0.02  # with the password from before, for ever
     new_accounts: float = 0.03
     webmail_users: float = 0.15
+    scanners: int = 4  # in offices, with an old password
     shared_mailboxes: int = 5
     phone_logins: float = 32.0  # a day
     laptop_logins: float = 18.0
@@ -176,7 +177,7 @@ class Population:
         password = probe.first_password
         place = Fixed(addresses.PROBE_HOST)
         self._robot(probe, password, place, "probe", (59.0, 61.0), rng)
-        for index, office in enumerate(self.office_places[::2]):
+        for index, office in enumerate(self.office_places[: self._people.scanners]):
             scanner = self._add(f"scanner{index}")
             robot = self._robot(scanner, "from-before", office, "scanner", (300.0, 900.0), rng)
             robot.protocol = "submission"

@@ -82,6 +82,9 @@ _ADAPTED: Final = Adaptation(retry=True, avoid_popular=True, spread=True)
 _NOON: Final = 4.5 * DAY_S  # Friday
 
 PEACE: Final = World("peace")
+TIDY: Final = World(
+    "peace-tidy", people=replace(_PEOPLE, password_changes=0.01, drawer_phones=0.0, scanners=0)
+)
 MIXED: Final = World("mixed", attacks=_MIXED)
 _ALONE: Final = tuple(
     World(name, attacks=(_BY_KIND[kind],))
@@ -191,4 +194,4 @@ HELD_OUT: Final = (
     ),
 )
 
-WORLDS: Final = {world.name: world for world in (PEACE, MIXED, *_ALONE, *_OTHERS, *HELD_OUT)}
+WORLDS: Final = {world.name: world for world in (PEACE, TIDY, MIXED, *_ALONE, *_OTHERS, *HELD_OUT)}
