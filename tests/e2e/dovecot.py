@@ -48,10 +48,10 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot(base: Path, pair: Pair) -> Iterator[Dovecot]:
-    """Run Dovecot below `base`."""
+def dovecot(base: Path, pair: Pair, *, failure_delay: str = "0") -> Iterator[Dovecot]:
+    """Run Dovecot below `base`; it holds every failed login back for `failure_delay`."""
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    _write_configuration(base, pair, ports)
+    _write_configuration(base, pair, ports, failure_delay)
     process = start(["/usr/sbin/dovecot", "-F", "-c", base / "etc/dovecot.conf"], base / "stderr")
     try:
         wait_ready(process, lambda: greets(ports["imap"], b"* OK "), base / "stderr")
@@ -72,7 +72,7 @@ def bearer_token(address: str, key: bytes = TOKEN_KEY) -> str:
     return f"{signed}.{encode(hmac.digest(key, signed.encode(), hashlib.sha256))}"
 
 
-def _write_configuration(base: Path, pair: Pair, ports: dict[str, int]) -> None:
+def _write_configuration(base: Path, pair: Pair, ports: dict[str, int], failure_delay: str) -> None:
     keys = base / "etc/jwtkeys/default/HS256"
     for directory in (keys, base / "run", base / "state", base / "mail"):
         directory.mkdir(parents=True)
@@ -85,6 +85,10 @@ def _write_configuration(base: Path, pair: Pair, ports: dict[str, int]) -> None:
     (base / "etc/passwd").write_text(users)
     (base / "etc/dovecot.conf").write_text(
         configuration().substitute(
-            base=base, certificate=pair.certificate, private_key=pair.private_key, **ports
+            base=base,
+            certificate=pair.certificate,
+            private_key=pair.private_key,
+            failure_delay=failure_delay,
+            **ports,
         )
     )
