@@ -78,8 +78,8 @@ class Store(Protocol):
 
     async def recall(self, now: float) -> list[Memory]:
         """What `remember` was told and is still of interest at Unix time `now`: no `Unlocked`, no
-        lock that has ended, no familiar pair or score older than the Store keeps them.
-        Raises `StoreError`."""
+        lock that has ended, no familiar pair or score older than the Store keeps them. In the order
+        pairs, scores, locks, `Learned`; pairs and scores oldest first. Raises `StoreError`."""
         ...
 
     async def remember(self, memories: Sequence[Memory], now: float) -> None:

@@ -13,7 +13,7 @@ from gatekeeper.abc import BanChange, Lift, Store
 from gatekeeper.ban import Scope
 from gatekeeper.errors import StoreError
 from gatekeeper.prefix import Prefix
-from gatekeeper.store import sqlite
+from gatekeeper.store import schema
 from gatekeeper.store.sqlite import SqliteStore
 
 
@@ -100,7 +100,7 @@ async def test_newer_schema_is_refused(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "bans.db", MEMORY_S)
     await store.aclose()
     other = sqlite3.connect(tmp_path / "bans.db")
-    other.execute(f"PRAGMA user_version = {sqlite.SCHEMA_VERSION + 1}")
+    other.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     other.close()
     with pytest.raises(StoreError, match="newer gatekeeper"):
         await SqliteStore.open(tmp_path / "bans.db", MEMORY_S)

@@ -6,20 +6,25 @@ from typing import Final
 from gatekeeper.abc import BanChange
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.prefix import Prefix
+from gatekeeper.remembered import FamiliarPair, Learned, Memory, SourceScore, Unlocked
+from gatekeeper.store.keeping import MAX_PAIRS, MAX_SCORES, Kept, Key, is_of_interest, key_of
 
-PRUNE_FLOOR: Final = 1_000  # below this many bans pruning is not worth a walk
+PRUNE_FLOOR: Final = 1_000  # below this many bans, or records, pruning is not worth a walk
 
 
 class MemoryStore:
-    """Bans in a dictionary; see `gatekeeper.abc.Store`.
+    """Bans and remembered records in dictionaries; see `gatekeeper.abc.Store`.
 
-    Bans ended more than `memory_s` ago are dropped, each time their number has doubled.
+    Bans ended more than `memory_s` ago, and records of no more interest, are dropped each time
+    their number has doubled.
     """
 
     def __init__(self, memory_s: float) -> None:
         self._memory_s = memory_s
         self._bans: dict[tuple[Prefix, Scope], Ban] = {}
         self._prune_at = PRUNE_FLOOR
+        self._memories: dict[Key, Kept] = {}
+        self._prune_memories_at = PRUNE_FLOOR
 
     async def load(self, now: float) -> list[Ban]:
         """See `gatekeeper.abc.Store.load`; never raises."""
@@ -36,6 +41,21 @@ class MemoryStore:
         if len(self._bans) >= self._prune_at:
             self._prune(now)
 
+    async def recall(self, now: float) -> list[Memory]:
+        """See `gatekeeper.abc.Store.recall`; never raises."""
+        return [*_ordered(self._memories, now)]
+
+    async def remember(self, memories: Sequence[Memory], now: float) -> None:
+        """See `gatekeeper.abc.Store.remember`; never raises."""
+        for memory in memories:
+            if isinstance(memory, Unlocked):
+                self._memories.pop(key_of(memory), None)
+            else:
+                self._memories[key_of(memory)] = memory
+        if len(self._memories) >= self._prune_memories_at:
+            self._memories = {key_of(memory): memory for memory in _ordered(self._memories, now)}
+            self._prune_memories_at = max(PRUNE_FLOOR, 2 * len(self._memories))
+
     async def aclose(self) -> None:
         """Nothing to let go of."""
 
@@ -45,3 +65,26 @@ class MemoryStore:
 
     def _of_interest(self, ban: Ban, now: float) -> bool:
         return ban.until + self._memory_s > now
+
+
+def _ordered(memories: dict[Key, Kept], now: float) -> list[Kept]:
+    """What is of interest, in the order of `recall`: pairs, scores, locks, what was learned."""
+    pairs: list[FamiliarPair] = []
+    scores: list[SourceScore] = []
+    locks: list[Kept] = []
+    learned: list[Kept] = []
+    for memory in memories.values():
+        if not is_of_interest(memory, now):
+            continue
+        match memory:
+            case FamiliarPair():
+                pairs.append(memory)
+            case SourceScore():
+                scores.append(memory)
+            case Learned():
+                learned.append(memory)
+            case _:
+                locks.append(memory)
+    pairs.sort(key=lambda pair: pair.last_at)
+    scores.sort(key=lambda score: score.at)
+    return [*pairs[-MAX_PAIRS:], *scores[-MAX_SCORES:], *locks, *learned]

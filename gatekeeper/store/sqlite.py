@@ -1,14 +1,17 @@
-"""Bans in one SQLite file, written in batches from one thread at a time.
+"""Bans and remembered records in one SQLite file, written in batches from one thread at a time.
 
 The file is its owner's alone (mode 0600) and can be read with the `sqlite3` shell while the guard
 runs: prefixes are text, instants are Unix time in seconds. Write-ahead logging lets readers and the
 one writer work at once (https://www.sqlite.org/wal.html); `synchronous=FULL` makes a recorded ban
 survive a power failure, which costs one fsync per batch and none on the path of a verdict.
+
+`gatekeeper.store.schema` has the tables, `gatekeeper.store.memory_rows` what is remembered.
 """
 
+import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -18,33 +21,16 @@ from gatekeeper.abc import BanChange
 from gatekeeper.ban import Ban, Origin, Scope
 from gatekeeper.errors import StoreError
 from gatekeeper.prefix import Prefix
+from gatekeeper.remembered import Memory
+from gatekeeper.store import memory_rows
+from gatekeeper.store.schema import prepare
 from gatekeeper.verdict import Reason
 
 Result = TypeVar("Result")
 
-APPLICATION_ID: Final = 0x676B7072  # "gkpr"; tells our file from another program's
-SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT_S: Final = 5.0  # how long another program, say a backup, may hold the file
 FILE_MODE: Final = 0o600
 
-_SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE ban (
-    prefix TEXT NOT NULL,
-    scope  TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    level  INTEGER NOT NULL,
-    since  REAL NOT NULL,
-    until  REAL NOT NULL,
-    origin TEXT NOT NULL,
-    note   TEXT NOT NULL,
-    PRIMARY KEY (prefix, scope)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX ban_until ON ban (until);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
 _SELECT: Final = (
     "SELECT prefix, scope, reason, level, since, until, origin, note FROM ban WHERE until > ?"
 )
@@ -54,9 +40,9 @@ _PRUNE: Final = "DELETE FROM ban WHERE until <= ?"
 
 
 class SqliteStore:
-    """Durable bans; see `gatekeeper.abc.Store`. Made with `open`.
+    """Durable bans and records; see `gatekeeper.abc.Store`. Made with `open`.
 
-    A cancelled `record` or `load` still finishes its work in the thread before it returns.
+    A cancelled call still finishes its work in the thread before it returns.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, memory_s: float) -> None:
@@ -88,6 +74,19 @@ class SqliteStore:
         oldest = now - self._memory_s
         await self._in_thread(lambda: _write(self._connection, changes, oldest))
 
+    async def recall(self, now: float) -> list[Memory]:
+        """See `gatekeeper.abc.Store.recall`."""
+        return await self._in_thread(lambda: memory_rows.select(self._connection, now))
+
+    async def remember(self, memories: Sequence[Memory], now: float) -> None:
+        """See `gatekeeper.abc.Store.remember`; one transaction."""
+
+        def write() -> None:
+            with _transaction(self._connection):
+                memory_rows.write(self._connection, memories, now)
+
+        await self._in_thread(write)
+
     async def aclose(self) -> None:
         """Wait for a write under way and close the file, even when cancelled."""
         with trio.CancelScope(shield=True):
@@ -104,10 +103,10 @@ def _translated(path: Path, work: Callable[[], Result]) -> Result:
     try:
         return work()
     except (OSError, sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
-        raise StoreError(f"{path}: cannot be used as the ban database: {error}") from error
+        raise StoreError(f"{path}: cannot be used as the database: {error}") from error
     except sqlite3.DatabaseError as error:
         raise StoreError(
-            f"{path}: the ban database is damaged or is none ({error}); "
+            f"{path}: the database is damaged or is none ({error}); "
             "move it away and a new one is made"
         ) from error
 
@@ -125,32 +124,14 @@ def _connect(path: Path) -> sqlite3.Connection:
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     try:
-        _prepare(connection)
+        # First a look: a file of another program is not to be changed, not even to a WAL.
+        connection.execute("PRAGMA synchronous = FULL")
+        prepare(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    application_id, version, tables = (
-        connection.execute(query).fetchone()[0]
-        for query in (
-            "PRAGMA application_id",
-            "PRAGMA user_version",
-            "SELECT count(*) FROM sqlite_schema",
-        )
-    )
-    if tables and application_id != APPLICATION_ID:
-        raise sqlite3.DatabaseError("the database of another program")
-    if version > SCHEMA_VERSION:
-        raise sqlite3.OperationalError(
-            f"it was written by a newer gatekeeper (schema {version}, known {SCHEMA_VERSION})"
-        )
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    if not tables:
-        connection.executescript(_SCHEMA)
 
 
 def _select(connection: sqlite3.Connection, oldest: float) -> list[Ban]:
@@ -158,14 +139,21 @@ def _select(connection: sqlite3.Connection, oldest: float) -> list[Ban]:
 
 
 def _write(connection: sqlite3.Connection, changes: Sequence[BanChange], oldest: float) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with _transaction(connection):
         for change in changes:
             if isinstance(change, Ban):
                 connection.execute(_PUT, _row(change))
             else:
                 connection.execute(_LIFT, (str(change.prefix), change.scope.value))
         connection.execute(_PRUNE, (oldest,))
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is done inside."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # some errors, such as a full disk, have ended it already

@@ -4,13 +4,25 @@ import pytest
 
 from gatekeeper.abc import Lift, Store
 from gatekeeper.ban import Ban, Origin, Scope
+from gatekeeper.policy.accounts import FAMILIAR_S
 from gatekeeper.prefix import Prefix
+from gatekeeper.remembered import (
+    AccountLock,
+    FamiliarPair,
+    Learned,
+    LockKind,
+    Memory,
+    SourceScore,
+    Unlocked,
+)
+from gatekeeper.store.keeping import SCORE_S
 from gatekeeper.verdict import Reason
 
 NOW = 1_700_000_000.0
 MEMORY_S = 1_000.0  # what `store` is to be made with
 V4 = Prefix.parse("192.0.2.7")
 V6 = Prefix.parse("2001:db8:1:2::/64")
+NET = Prefix.parse("192.0.2.0/24")
 
 
 def ban(
@@ -18,6 +30,22 @@ def ban(
 ) -> Ban:
     """A ban made a minute before `NOW`."""
     return Ban(prefix, scope, Reason.AUTH_FAILURES, level, NOW - 60, until)
+
+
+def pair(account: int = 7, net: Prefix = NET, *, last_at: float = NOW) -> FamiliarPair:
+    """Familiar since an hour before `NOW`."""
+    return FamiliarPair(account, net, NOW - 3600, last_at)
+
+
+def lock(
+    account: int = 7,
+    kind: LockKind = LockKind.OPERATOR,
+    *,
+    until: float | None = None,
+    note: str = "",
+) -> AccountLock:
+    """In force since `NOW`."""
+    return AccountLock(account, kind, NOW, until, note)
 
 
 class StoreContract:
@@ -69,3 +97,99 @@ class StoreContract:
     async def test_empty_batch_is_no_error(self, store: Store) -> None:
         await store.record([], NOW)
         assert await store.load(NOW) == []
+
+    # -- what is remembered -----------------------------------------------------------------
+
+    async def test_nothing_is_remembered_at_first(self, store: Store) -> None:
+        assert await store.recall(NOW) == []
+
+    async def test_every_kind_comes_back_whole_and_in_order(self, store: Store) -> None:
+        made: list[Memory] = [
+            pair(0, NET, last_at=NOW - 2),
+            pair(2**63, V6, last_at=NOW - 1),
+            pair(2**64 - 1, last_at=NOW),
+            SourceScore(Scope.MX, Prefix.parse("2001:db8::/48"), 0.25, NOW - 9),
+            SourceScore(Scope.AUTH, V4, 1024.0, NOW - 8),
+            lock(2**64 - 1, note="he'd; «ask» ☎"),
+            Learned(0.0125, NOW - 3),
+        ]
+        await store.remember(made[::-1], NOW)
+        assert await store.recall(NOW) == made
+
+    async def test_remembering_twice_changes_nothing(self, store: Store) -> None:
+        score = SourceScore(Scope.AUTH, V4, 3.0, NOW)
+        made: list[Memory] = [pair(), score, lock(), Learned(0.5, NOW)]
+        await store.remember(made, NOW)
+        await store.remember(made, NOW + 1)
+        assert await store.recall(NOW + 1) == made
+
+    async def test_a_later_record_replaces_the_one_of_its_key(self, store: Store) -> None:
+        await store.remember(
+            [pair(), SourceScore(Scope.AUTH, V4, 3.0, NOW), lock(), Learned(0.5, NOW)], NOW
+        )
+        later: list[Memory] = [
+            pair(last_at=NOW + 5),
+            SourceScore(Scope.AUTH, V4, 1.0, NOW + 5),
+            lock(until=NOW + 60, note="an hour will do"),
+            Learned(0.25, NOW + 5),
+        ]
+        await store.remember(later, NOW + 5)
+        assert await store.recall(NOW + 5) == later
+
+    async def test_keys_are_kept_apart(self, store: Store) -> None:
+        made: list[Memory] = [
+            pair(1, last_at=NOW - 2),
+            pair(1, V6, last_at=NOW - 1),
+            pair(2),
+            SourceScore(Scope.AUTH, V4, 3.0, NOW - 3),
+            SourceScore(Scope.MX, V4, 4.0, NOW - 2),
+            SourceScore(Scope.AUTH, NET, 5.0, NOW - 1),
+        ]
+        locks = {lock(1, kind) for kind in LockKind} | {lock(2)}
+        await store.remember([*made, *locks], NOW)
+        found = await store.recall(NOW)
+        assert found[: len(made)] == made
+        assert set(found[len(made) :]) == locks
+
+    async def test_an_unlocked_account_has_its_other_locks(self, store: Store) -> None:
+        await store.remember([lock(), lock(kind=LockKind.HELD), lock(8)], NOW)
+        await store.remember([Unlocked(7, LockKind.OPERATOR)], NOW)
+        assert set(await store.recall(NOW)) == {lock(kind=LockKind.HELD), lock(8)}
+
+    async def test_unlocking_what_is_not_locked_is_no_error(self, store: Store) -> None:
+        await store.remember([Unlocked(7, LockKind.LANE)], NOW)
+        assert await store.recall(NOW) == []
+
+    async def test_within_a_list_the_last_record_of_a_key_wins(self, store: Store) -> None:
+        gone = Unlocked(7, LockKind.OPERATOR)
+        await store.remember([lock(), gone, pair(), pair(last_at=NOW + 1)], NOW)
+        assert await store.recall(NOW) == [pair(last_at=NOW + 1)]
+        await store.remember([gone, lock()], NOW)
+        assert await store.recall(NOW) == [pair(last_at=NOW + 1), lock()]
+
+    async def test_a_pair_is_forgotten_thirty_days_after_its_last_login(self, store: Store) -> None:
+        await store.remember([pair()], NOW)
+        assert await store.recall(NOW + FAMILIAR_S - 1) == [pair()]
+        assert await store.recall(NOW + FAMILIAR_S) == []
+
+    async def test_a_score_is_forgotten_when_it_has_decayed(self, store: Store) -> None:
+        score = SourceScore(Scope.AUTH, V4, 900.0, NOW)
+        await store.remember([score], NOW)
+        assert await store.recall(NOW + SCORE_S - 1) == [score]
+        assert await store.recall(NOW + SCORE_S) == []
+
+    async def test_a_lock_is_forgotten_when_it_has_ended(self, store: Store) -> None:
+        await store.remember([lock(until=NOW + 60), lock(8)], NOW)
+        assert set(await store.recall(NOW + 59)) == {lock(until=NOW + 60), lock(8)}
+        assert await store.recall(NOW + 60) == [lock(8)], "a lock without an end stays"
+
+    async def test_an_empty_list_of_records_is_no_error(self, store: Store) -> None:
+        await store.remember([], NOW)
+        assert await store.recall(NOW) == []
+
+    async def test_bans_and_records_do_not_touch_each_other(self, store: Store) -> None:
+        await store.record([ban()], NOW)
+        await store.remember([pair(), SourceScore(Scope.AUTH, V4, 3.0, NOW)], NOW)
+        await store.record([Lift(V4, Scope.AUTH)], NOW)
+        assert await store.load(NOW) == []
+        assert await store.recall(NOW) == [pair(), SourceScore(Scope.AUTH, V4, 3.0, NOW)]
