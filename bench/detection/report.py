@@ -211,6 +211,7 @@ def _hours(seconds: float | None) -> str:
 _TABLES: Final[dict[str, Callable[[Results], str]]] = {
     "mixed": _world("mixed"),
     "peace": _world("peace"),
+    "peace-tidy": _world("peace-tidy"),
     "in-the-mixture": _in_the_mixture,
     "alone": _alone,
     "sources": _sources,

@@ -9,7 +9,7 @@ from typing import Final
 
 from bench.detection.intervals import Estimate, estimate
 from bench.detection.policies import GUARD, PIPED
-from bench.detection.run import Numbers, Task
+from bench.detection.run import Numbers, Task, run
 from bench.detection.worlds import REPORTING_SEEDS
 
 _HERE: Final = Path(__file__).parent
@@ -37,6 +37,12 @@ def fingerprint(policy: str) -> str:
     for path in sorted(path for path in files if path.exists()):
         digest.update(str(path.relative_to(_ROOT)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def played(task: Task) -> Numbers:
+    """Play it, in a process that reads the sources as they are now."""
+    mark = fingerprint(task.policy)
+    return {**run(task), "fingerprint": mark}
 
 
 def path_of(task: Task) -> Path:
@@ -98,7 +104,7 @@ class Results:
 def forwarded(run: Numbers) -> float | None:
     """Share of the guesses that reached the backend."""
     total = run["total"]
-    return float(total["forwarded"]) / total["guesses"] if total["guesses"] else None
+    return float(total["forwarded"] / total["guesses"]) if total["guesses"] else None
 
 
 def attack_forwarded(attack: str) -> Callable[[Numbers], float | None]:
@@ -108,7 +114,7 @@ def attack_forwarded(attack: str) -> Callable[[Numbers], float | None]:
         tally = run["attacks"].get(attack)
         if not tally or not tally["guesses"]:
             return None
-        return float(tally["forwarded"]) / tally["guesses"]
+        return float(tally["forwarded"] / tally["guesses"])
 
     return figure
 
@@ -133,14 +139,14 @@ def refused(*kinds: str) -> Callable[[Numbers], float]:
 
     def figure(run: Numbers) -> float:
         total = run["total"]
-        return float(sum(total[kind] for kind in kinds)) / max(1, total["good"])
+        return float(sum(total[kind] for kind in kinds) / max(1, total["good"]))
 
     return figure
 
 
 def ban_hits(run: Numbers) -> float:
     """Bans that dropped a good login, per good login."""
-    return float(run["ban_hits"]) / max(1, run["total"]["good"])
+    return float(run["ban_hits"] / max(1, run["total"]["good"]))
 
 
 def total(key: str) -> Callable[[Numbers], float]:
@@ -168,7 +174,8 @@ def label_refused(label: str) -> Callable[[Numbers], float | None]:
         tally = run["people"].get(label)
         if not tally or not tally["good"]:
             return None
-        return float(tally["deferred"] + tally["told_wrong"] + tally["banned"]) / tally["good"]
+        refused = tally["deferred"] + tally["told_wrong"] + tally["banned"]
+        return float(refused / tally["good"])
 
     return figure
 
