@@ -1,12 +1,12 @@
-"""Rules: one opinion each."""
+"""The table of Rules, and the two that concern every client."""
 
 import pytest
+from facts import ATTEMPT, FAILURE, POLICY, SUCCESS, facts, login, of_login, of_recipient
 
 from gatekeeper.ban import Scope
 from gatekeeper.events import (
     AuthAttempt,
     AuthOutcome,
-    AuthResult,
     ConnectionClosed,
     ConnectionOpened,
     JudgedEvent,
@@ -16,120 +16,104 @@ from gatekeeper.events import (
     Violation,
     ViolationKind,
 )
+from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.facts import Facts
-from gatekeeper.policy.rules import (
-    auth_failures,
-    banned,
-    tarpit_s,
-    unknown_recipients,
-    violations,
-)
-from gatekeeper.settings import PolicySettings
+from gatekeeper.policy.rules import BUILT_IN, BuiltIn, banned, violations
 from gatekeeper.verdict import Action, Reason, Verdict
 
-ATTEMPT = AuthAttempt("PLAIN", "ann")
-FAILURE = AuthOutcome(ATTEMPT, AuthResult.FAILURE)
 RCPT = RcptAttempt("someone@example.org")
-UNKNOWN = RcptOutcome(RCPT, RcptResult.UNKNOWN)
 SMUGGLING = Violation(ViolationKind.SMUGGLING, b"", fatal=True)
-
-
-def facts(
-    score: float,
-    *,
-    added: float = 1.0,
-    scope: Scope = Scope.AUTH,
-    banned: bool = False,
-    repeated: bool = False,
-) -> Facts:
-    return Facts(scope, banned, score - added, score, repeated, PolicySettings())
-
-
-@pytest.mark.parametrize(
-    "event", [ConnectionOpened(), ATTEMPT, FAILURE, AuthOutcome(ATTEMPT, AuthResult.SUCCESS), RCPT]
+EVENTS: tuple[JudgedEvent, ...] = (
+    ConnectionOpened(),
+    ConnectionClosed("", 1.0),
+    ATTEMPT,
+    FAILURE,
+    SUCCESS,
+    RCPT,
+    RcptOutcome(RCPT, RcptResult.UNKNOWN),
+    RcptOutcome(RCPT, RcptResult.ACCEPTED),
+    SMUGGLING,
 )
+DAMNING: tuple[Facts, ...] = (
+    facts(score_before=0.0, score=1e3),
+    of_login(trap=True),
+    of_login(locked=True),
+    of_login(refused_ago_s=0.0),
+    of_login(sprayed=True, attacked=True, lane_locked=True, level_high=True, network_suspect=True),
+    of_recipient(unknown=10**6, mostly_unknown=True, none_accepted=True),
+    of_recipient(held=True, over_rate=True),
+)
+
+
+@pytest.mark.parametrize("event", [event for event in EVENTS if event != EVENTS[1]])
 def test_banned_entity_is_closed_on_at_once(event: JudgedEvent) -> None:
-    assert banned(event, facts(9.0, banned=True)) == Verdict(Action.CLOSE, Reason.BANNED)
-    assert banned(event, facts(9.0)) is None
+    assert banned(event, facts(banned=True)) == Verdict(Action.CLOSE, Reason.BANNED)
+    assert banned(event, facts(score=1e3)) is None
 
 
 def test_closing_is_not_judged_again() -> None:
-    assert banned(ConnectionClosed("", 1.0), facts(9.0, banned=True)) is None
-
-
-def test_first_failures_are_answered_at_once() -> None:
-    assert auth_failures(FAILURE, facts(1.0)) is None
-    assert auth_failures(FAILURE, facts(2.0)) is None
-
-
-@pytest.mark.parametrize(
-    ("score", "delay_s"), [(2.99, 1.0), (3.98, 2.0), (4.97, 4.0), (5.96, 8.0), (6.95, 8.0)]
-)
-def test_failures_are_delayed_from_the_tarpit_score(score: float, delay_s: float) -> None:
-    """A little decay between the failures does not make it one failure later."""
-    assert auth_failures(FAILURE, facts(score)) == Verdict(Action.DELAY, Reason.TARPIT, delay_s)
-
-
-def test_eighth_failure_bans_without_delay() -> None:
-    """The refusal has to leave before the kernel cuts the connection."""
-    expected = Verdict(Action.CLOSE, Reason.AUTH_FAILURES, delay_s=0.0, ban=True)
-    assert auth_failures(FAILURE, facts(7.9)) == expected
-
-
-def test_repeated_password_never_bans_however_high_the_score() -> None:
-    verdict = auth_failures(FAILURE, facts(9.0, added=0.0, repeated=True))
-    assert verdict == Verdict(Action.DELAY, Reason.TARPIT, 8.0)
-
-
-@pytest.mark.parametrize(
-    "result", [AuthResult.SUCCESS, AuthResult.UNAVAILABLE, AuthResult.PROTOCOL]
-)
-def test_nothing_but_a_failure_is_delayed(result: AuthResult) -> None:
-    assert auth_failures(AuthOutcome(ATTEMPT, result), facts(7.5, added=0.0)) is None
-
-
-def test_attempt_is_not_judged_by_its_score() -> None:
-    assert auth_failures(ATTEMPT, facts(7.5, added=0.0)) is None
-
-
-def test_unknown_recipients_are_delayed_then_banned() -> None:
-    assert unknown_recipients(UNKNOWN, facts(4.0, scope=Scope.MX)) is None
-    assert unknown_recipients(UNKNOWN, facts(5.0, scope=Scope.MX)) == Verdict(
-        Action.DELAY, Reason.TARPIT, 1.0
-    )
-    assert unknown_recipients(UNKNOWN, facts(20.0, scope=Scope.MX)) == Verdict(
-        Action.CLOSE, Reason.UNKNOWN_RECIPIENTS, ban=True
-    )
-
-
-def test_relay_denied_has_the_same_ladder() -> None:
-    denied = RcptOutcome(RCPT, RcptResult.RELAY_DENIED)
-    assert unknown_recipients(denied, facts(20.0, added=0.5, scope=Scope.MX)) == Verdict(
-        Action.CLOSE, Reason.UNKNOWN_RECIPIENTS, ban=True
-    )
-
-
-def test_recipients_of_users_have_no_consequence() -> None:
-    assert unknown_recipients(UNKNOWN, facts(7.9, added=0.0)) is None
-
-
-def test_accepted_recipient_is_not_delayed_by_earlier_ones() -> None:
-    accepted = RcptOutcome(RCPT, RcptResult.ACCEPTED)
-    assert unknown_recipients(accepted, facts(19.0, added=0.0, scope=Scope.MX)) is None
+    assert banned(ConnectionClosed("", 1.0), facts(banned=True)) is None
 
 
 def test_violations_ban_at_the_ban_score_and_never_delay() -> None:
-    assert violations(SMUGGLING, facts(5.0, added=5.0)) is None
-    assert violations(SMUGGLING, facts(10.0, added=5.0)) == Verdict(
-        Action.CLOSE, Reason.PROTOCOL_ABUSE, ban=True
-    )
-    assert violations(SMUGGLING, facts(10.0, added=5.0, scope=Scope.MX)) is None
+    below = facts(score_before=0.0, score=POLICY.auth_ban_score / 2)
+    assert violations(SMUGGLING, below) is None
+    at_it = facts(score_before=0.0, score=POLICY.auth_ban_score)
+    expected = Verdict(Action.CLOSE, Reason.PROTOCOL_ABUSE, ban=True)
+    assert violations(SMUGGLING, at_it) == expected
+
+
+def test_scopes_have_ban_scores_of_their_own() -> None:
+    on_25 = facts(scope=Scope.MX, score=POLICY.auth_ban_score, ban_score=POLICY.mx_ban_score)
+    assert violations(SMUGGLING, on_25) is None
 
 
 def test_violation_without_weight_never_bans() -> None:
-    assert violations(SMUGGLING, facts(10.0, added=0.0)) is None
+    assert violations(SMUGGLING, facts(score_before=1e3, score=1e3)) is None
 
 
-def test_tarpit_is_capped_for_any_score() -> None:
-    assert tarpit_s(facts(0.0)) == 0.0
-    assert tarpit_s(facts(1024.0)) == 8.0
+@pytest.mark.parametrize("event", EVENTS)
+def test_client_of_whom_nothing_is_known_passes(event: JudgedEvent) -> None:
+    for seen in (facts(), of_login(), of_recipient()):
+        assert [rule.rule(event, seen) for rule in BUILT_IN] == [None] * len(BUILT_IN)
+
+
+def about(event: JudgedEvent, seen: Facts) -> bool:
+    """Whether an Event ever comes with such Facts."""
+    if seen.login is not None:
+        return isinstance(event, AuthAttempt | AuthOutcome)
+    return seen.recipient is None or isinstance(event, RcptAttempt | RcptOutcome)
+
+
+@pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.rule.__name__)
+def test_rule_speaks_only_on_the_events_it_is_asked_about(rule: BuiltIn) -> None:
+    """The guard spares itself the others."""
+    for event in EVENTS:
+        if rule.events and not isinstance(event, rule.events):
+            opinions = [rule.rule(event, seen) for seen in DAMNING if about(event, seen)]
+            assert not any(opinions)
+
+
+def test_every_rule_has_something_to_say() -> None:
+    suspect = facts(score_before=9.0, score=9.0, login=of_login().login)
+    home = of_login(guessing_at_home=True, standing=Standing.FAMILIAR, knowledge=Knowledge.WRONG)
+    banned_one = facts(banned=True)
+    seen = (*DAMNING, suspect, home, banned_one)
+    for built_in in BUILT_IN:
+        opinions = [built_in.rule(event, each) for event in EVENTS for each in seen]
+        assert any(opinions), built_in.rule.__name__
+
+
+def test_rules_that_need_learning_are_about_strangers() -> None:
+    assert all(rule.strangers for rule in BUILT_IN if rule.needs_learning)
+
+
+def test_rules_on_strangers_have_no_opinion_on_who_is_at_home() -> None:
+    """The guard does not ask them."""
+    everything = dict.fromkeys(
+        ("sprayed", "attacked", "lane_locked", "level_high", "network_suspect", "guessing_at_home"),
+        True,
+    )
+    at_home = login(**everything, standing=Standing.FAMILIAR, knowledge=Knowledge.RIGHT)
+    seen = facts(score_before=1e3, score=1e3, login=at_home)
+    assert not any(rule.rule(ATTEMPT, seen) for rule in BUILT_IN if rule.strangers)
