@@ -20,7 +20,7 @@ from gatekeeper.events import (
     RcptOutcome,
     RcptResult,
 )
-from gatekeeper.guard import Guard
+from gatekeeper.guard import Guard, OnVerdict
 from gatekeeper.ledger import Ledger
 from gatekeeper.prefix import Prefix, entity
 from gatekeeper.secret import Secret
@@ -29,11 +29,15 @@ from gatekeeper.verdict import PASS, Action, Reason, Verdict
 
 START: Final = 1_700_000_000.0  # what an event's second 0 is in Unix time
 MAX_CLIENTS: Final = 10_000  # kept made, since most events come from addresses seen before
-
-_DEFAULTS: Final = Settings("simulated.invalid", TlsSettings(), (), {})
+DEFAULTS: Final = Settings("simulated.invalid", TlsSettings(), (), {})
 _LOOPBACK: Final = (Prefix.parse("127.0.0.0/8"), Prefix.parse("::1"))
-_PROTOCOLS: Final = {"imap": MailProtocol.IMAP, "submission": MailProtocol.SUBMISSION}
-_KINDS: Final = ("auth", "rcpt", "connect", "outage")
+_PROTOCOLS: Final = {
+    "imap": MailProtocol.IMAP,
+    "submission": MailProtocol.SUBMISSION,
+    "smtp": MailProtocol.SMTP,
+}
+_LOGIN_PROTOCOLS: Final = ("imap", "submission")
+_FIRST_S, _LAST_S = -1e9, 1e11  # of t: instants after 1970, which a float holds to the microsecond
 
 Event = Mapping[str, Any]  # JSON at the edge
 Decision = dict[str, Any]
@@ -43,16 +47,29 @@ class BadEvent(ValueError):
     """An event that cannot be read; nothing has changed."""
 
 
-class Simulation:
-    """A guard fed with events. Secrets are fixed: the same events give the same decisions."""
+def _ignore(*_: object) -> None:
+    """What a guard nobody listens to calls."""
 
-    def __init__(self, settings: Settings = _DEFAULTS) -> None:
+
+class Simulation:
+    """A guard fed with events. Secrets are fixed: the same events give the same decisions.
+
+    `on_verdict` is the guard's own: it hears of verdicts that are not carried out, too.
+    """
+
+    def __init__(self, settings: Settings = DEFAULTS, on_verdict: OnVerdict = _ignore) -> None:
         self.settings = settings
         self.now = START
         self._last_t = float("-inf")
         self._outage = False
         self._made: Ban | None = None
-        self._clients: dict[tuple[str, MailProtocol], Client] = {}
+        self._clients: dict[tuple[str, str], Client] = {}
+        self._judges = {
+            "auth": self._auth,
+            "rcpt": self._rcpt,
+            "connect": self._connect,
+            "outage": self._switch,
+        }
         self.ledger = Ledger(settings.policy, (*_LOOPBACK, *settings.allow), lambda: self.now)
         self.ledger.subscribe(self._on_change)
         self.guard = Guard(
@@ -61,6 +78,7 @@ class Simulation:
             clock=lambda: self.now,
             account_secret=b"simulated account",
             password_secret=b"simulated password",
+            on_verdict=on_verdict,
         )
 
     def feed(self, event: Event) -> Decision:
@@ -69,32 +87,30 @@ class Simulation:
         Raises `BadEvent` for one that is out of order, of no known kind or not complete.
         """
         kind = event.get("kind")
-        if kind not in _KINDS:
-            raise BadEvent(f"unknown kind {kind!r:.60}: it is one of {', '.join(_KINDS)}")
-        t = _number(event, "t")
+        judge = self._judges.get(kind) if isinstance(kind, str) else None
+        if judge is None:
+            raise BadEvent(f"unknown kind {kind!r:.60}: it is one of {', '.join(self._judges)}")
+        t = _seconds(event)
         if t < self._last_t:
             raise BadEvent(f"t goes back from {self._last_t} to {t}")
-        judge = {
-            "auth": self._auth,
-            "rcpt": self._rcpt,
-            "connect": self._connect,
-            "outage": self._switch,
-        }[kind]
         decision = judge(event, t)
-        return {key: event[key] for key in event if key not in decision and key not in _OWN} | (
-            decision
-        )
+        for key in event:
+            if key not in _OWN:
+                decision.setdefault(key, event[key])
+        return decision
 
     # -- one for each kind ------------------------------------------------------------------
 
     def _auth(self, event: Event, t: float) -> Decision:
-        protocol = _PROTOCOLS.get(_text(event, "protocol"))
-        if protocol is None:
-            raise BadEvent(f"protocol is one of {', '.join(_PROTOCOLS)}")
+        protocol = _text(event, "protocol")
+        if protocol not in _LOGIN_PROTOCOLS:
+            raise BadEvent(f"protocol is one of {', '.join(_LOGIN_PROTOCOLS)}")
         client = self._client(_text(event, "ip"), protocol)
-        password = _text(event, "password").encode("utf-8", "surrogatepass")
+        password = event.get("password")
+        if not isinstance(password, str):
+            raise BadEvent("password is a string")
         valid = _truth(event, "valid")
-        attempt = AuthAttempt("PLAIN", _text(event, "account"), secret=Secret(password))
+        attempt = AuthAttempt("PLAIN", _text(event, "account"), secret=_secret(password))
         self._advance(t)
         verdict = self.guard.decide(attempt, client)
         if verdict.action > Action.DELAY:
@@ -108,11 +124,8 @@ class Simulation:
         return self._decision(t, after, forwarded=True, outcome=_WORDS[result])
 
     def _rcpt(self, event: Event, t: float) -> Decision:
-        account = event.get("account")
-        if not (account is None or isinstance(account, str)):
-            raise BadEvent("account is a string or null")
-        protocol = MailProtocol.SUBMISSION if account else MailProtocol.SMTP
-        client = self._client(_text(event, "ip"), protocol)
+        account = None if event.get("account") is None else _text(event, "account")
+        client = self._client(_text(event, "ip"), "submission" if account else "smtp")
         exists = _truth(event, "exists")
         attempt = RcptAttempt(_text(event, "recipient"), account or "")
         self._advance(t)
@@ -127,7 +140,7 @@ class Simulation:
         return self._decision(t, after, forwarded=True, outcome="ok" if exists else "fail")
 
     def _connect(self, event: Event, t: float) -> Decision:
-        client = self._client(_text(event, "ip"), MailProtocol.IMAP)
+        client = self._client(_text(event, "ip"), "imap")
         self._advance(t)
         return self._decision(t, self.guard.decide(ConnectionOpened(), client), forwarded=False)
 
@@ -144,14 +157,14 @@ class Simulation:
         self.now = START + t
         self._made = None
 
-    def _client(self, ip: str, protocol: MailProtocol) -> Client:
+    def _client(self, ip: str, protocol: str) -> Client:
         client = self._clients.get((ip, protocol))
         if client is None:
             try:
                 where = entity(ip)
             except ValueError as error:
                 raise BadEvent(str(error)) from error
-            client = Client(ip, 0, "127.0.0.1", 0, where, "simulated", protocol)
+            client = Client(ip, 0, "127.0.0.1", 0, where, "simulated", _PROTOCOLS[protocol])
             if len(self._clients) >= MAX_CLIENTS:
                 self._clients.clear()
             self._clients[ip, protocol] = client
@@ -182,7 +195,7 @@ class Simulation:
 
 
 _OWN: Final = frozenset(
-    {"kind", "ip", "account", "password", "protocol", "valid", "recipient", "exists", "on"}
+    {"t", "kind", "ip", "account", "password", "protocol", "valid", "recipient", "exists", "on"}
 )
 _WORDS: Final = {
     AuthResult.SUCCESS: "ok",
@@ -208,19 +221,23 @@ def _action(verdict: Verdict) -> str:
 def _text(event: Event, key: str) -> str:
     value = event.get(key)
     if not isinstance(value, str) or not value:
-        raise BadEvent(f"{key} must be a string that is not empty")
+        raise BadEvent(f"{key} is a string that is not empty")
     return value
+
+
+def _secret(password: str) -> Secret:
+    return Secret(password.encode("utf-8", "surrogatepass"))
 
 
 def _truth(event: Event, key: str) -> bool:
     value = event.get(key)
     if not isinstance(value, bool):
-        raise BadEvent(f"{key} must be true or false")
+        raise BadEvent(f"{key} is true or false")
     return value
 
 
-def _number(event: Event, key: str) -> float:
-    value = event.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
-        raise BadEvent(f"{key} must be a number of seconds")
-    return float(value)
+def _seconds(event: Event) -> float:
+    t = event.get("t")
+    if isinstance(t, bool) or not isinstance(t, int | float) or not _FIRST_S <= t <= _LAST_S:
+        raise BadEvent(f"t is a number of seconds from {_FIRST_S:.0e} to {_LAST_S:.0e}")
+    return float(t)

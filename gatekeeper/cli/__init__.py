@@ -16,6 +16,7 @@ from gatekeeper.cli.ban import ban
 from gatekeeper.cli.exits import FAILED, exit_code, say
 from gatekeeper.cli.options import config_option
 from gatekeeper.cli.sessions import kick, status, who
+from gatekeeper.cli.simulate import simulate
 from gatekeeper.errors import GatekeeperError
 
 __all__ = ["cli", "main"]
@@ -106,6 +107,7 @@ cli.add_command(ban)
 cli.add_command(who)
 cli.add_command(kick)
 cli.add_command(status)
+cli.add_command(simulate)
 
 
 def main() -> None:
