@@ -252,6 +252,15 @@ async def test_a_reload_shows_the_new_certificate_to_new_sessions(run: Run) -> N
         await backend.hear(b"a1 NOOP\r\n")
 
 
+async def test_a_reload_keeps_what_is_known_of_the_backends_refusals(run: Run) -> None:
+    async with run() as guard:
+        before = guard.app._services
+        await guard.reload()
+        await guard.log.line("reloaded")
+        assert guard.app._services is not before
+        assert guard.app._services.likenesses == before.likenesses
+
+
 async def test_a_half_renewed_pair_keeps_the_old_one(run: Run) -> None:
     async with run() as guard:
         shutil.copy(authority().pair(SNI_NAME).certificate, guard.directory / "tls.pem")
