@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from gatekeeper.cli import cli
 from gatekeeper.cli.simulation_lines import MAX_LINE_OCTETS
 
+DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "simulate.md"
 COMMAND: Final = [sys.executable, "-c", "from gatekeeper.cli import main; main()", "simulate"]
 CONFIG: Final = """\
 hostname = "mail.example.org"
@@ -84,6 +85,20 @@ def test_a_decision_carries_other_keys_and_tells_what_the_backend_said() -> None
     tags = {"who": "ann", "tags": ["person", 1, None]}
     assert first == {"t": 0.0, "outcome": "ok"} | passed | tags
     assert second == {"t": 1.0, "outcome": "fail", "id": 7} | passed
+
+
+def test_the_examples_work_when_pasted() -> None:
+    """That of docs/simulate.md gives what is printed there, that of --help a decision."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    command = text.partition("```sh\necho ")[2].partition("```")[0]
+    shown = text.partition("```json\n")[2].partition("```")[0]
+    event, pipe, words = command.partition(" |\n")
+    assert (pipe, words) == (" |\n", "gatekeeper simulate\n")
+    assert run(event.strip("'")).stdout == shown
+
+    event, _, words = run("", "--help").stdout.partition("  echo ")[2].partition(" | ")
+    assert words.startswith("gatekeeper simulate\n")
+    assert simulated([json.loads(event.strip("'"))]) == [{"t": 0.0} | QUIET]
 
 
 def test_every_kind_is_decided_and_an_outage_scores_nothing() -> None:
