@@ -1,0 +1,109 @@
+"""Who is never judged, never banned, or only watched."""
+
+from dataclasses import replace
+
+import pytest
+from guard_bench import (
+    BAN,
+    BANNED,
+    GUESSES,
+    MX_PEER,
+    OFFICE,
+    POLICY,
+    SETTINGS,
+    Bench,
+    client,
+)
+
+from gatekeeper.ban import Scope
+from gatekeeper.events import (
+    AuthResult,
+    ConnectionOpened,
+    RcptResult,
+)
+from gatekeeper.prefix import Prefix
+from gatekeeper.settings import Mode
+from gatekeeper.verdict import PASS, Action, Reason, Verdict
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_allowed_network_passes_and_is_never_counted() -> None:
+    bench = Bench(replace(SETTINGS, allow=(Prefix.parse("203.0.113.0/25"),)))
+    assert await bench.guesses(client(), 100) == [PASS] * 100
+    assert bench.score(client()) == 0.0
+    assert bench.heard == []
+    verdicts = [await bench.outcome(OFFICE, f"other {n}") for n in range(GUESSES)]
+    assert verdicts[-1] == BAN, "only the rest of the world is judged"
+
+
+async def test_never_banned_host_is_refused_but_not_shut_out() -> None:
+    """A webmail on the guard's own host: all its users share one address."""
+    bench = Bench(never=(Prefix.parse("203.0.113.9"),))
+    verdict = (await bench.guesses(client(), 5 * GUESSES))[-1]
+    assert verdict == Verdict(Action.CLOSE, Reason.AUTH_FAILURES, delay_s=POLICY.tarpit_max_s)
+    assert bench.heard[-1] == (verdict, True)
+    assert bench.bans() == []
+    assert await bench.guard.judge(ConnectionOpened(), client()) == PASS
+    assert await bench.outcome(client(), "right", result=AuthResult.SUCCESS) == PASS
+
+
+async def test_address_people_log_in_from_is_not_banned_for_guesses(bench: Bench) -> None:
+    await bench.outcome(client(), "right", "own", AuthResult.SUCCESS)
+    verdicts = await bench.guesses(client(), 5 * GUESSES)
+    assert not any(verdict.ban for verdict in verdicts)
+    assert verdicts[-1].delay_s == POLICY.tarpit_max_s
+
+
+async def test_observe_mode_refuses_nothing_and_tells_what_it_would_do() -> None:
+    settings = replace(SETTINGS, mode=Mode.OBSERVE, trap_accounts=("root",))
+    bench = Bench(settings)
+    assert await bench.guesses(client(), 3 * GUESSES) == [PASS] * (3 * GUESSES)
+    assert await bench.attempt(client(), "x", "root") == PASS
+    assert await bench.attempt(client(), "guess 1") == PASS, "a repetition"
+    verdicts = [await bench.rcpt(MX_PEER, RcptResult.UNKNOWN, f"name{n}") for n in range(400)]
+    assert verdicts == [PASS] * 400
+    assert bench.bans() == []
+    assert (BAN, False) in bench.heard
+    assert not any(enforced for _, enforced in bench.heard)
+    would_have = bench.guard.would_have
+    assert would_have[Reason.AUTH_FAILURES] >= GUESSES
+    assert would_have[Reason.TRAP_ACCOUNT] == would_have[Reason.REPEATED_PASSWORD] == 1
+    assert would_have[Reason.UNKNOWN_RECIPIENTS] > 0
+
+
+async def test_banned_client_is_only_watched_in_observe_mode() -> None:
+    bench = Bench(replace(SETTINGS, mode=Mode.OBSERVE))
+    bench.ledger.ban(client().entity, Scope.AUTH, Reason.OPERATOR)
+    assert await bench.guard.judge(ConnectionOpened(), client()) == PASS
+    assert bench.heard == [(BANNED, False)]
+
+
+async def test_one_rule_can_be_watched_while_the_others_are_carried_out() -> None:
+    bench = Bench(replace(SETTINGS, rules={Reason.AUTH_FAILURES: Mode.OBSERVE}))
+    assert await bench.guesses(client(), 2 * GUESSES) == [PASS] * (2 * GUESSES)
+    assert bench.bans() == []
+    assert bench.guard.would_have[Reason.AUTH_FAILURES] > 0
+    repeated = await bench.attempt(client(), "guess 1")
+    assert (repeated.action, repeated.reason) == (Action.REJECT, Reason.REPEATED_PASSWORD)
+
+
+async def test_one_rule_can_be_carried_out_while_the_others_are_watched() -> None:
+    rules = {Reason.REPEATED_PASSWORD: Mode.ENFORCE}
+    bench = Bench(replace(SETTINGS, mode=Mode.OBSERVE, rules=rules))
+    assert await bench.guesses(client(), 2 * GUESSES) == [PASS] * (2 * GUESSES)
+    assert (await bench.attempt(client(), "guess 1")).action is Action.REJECT
+    assert bench.bans() == []
+
+
+async def test_new_settings_hold_from_the_next_event_on(bench: Bench) -> None:
+    await bench.guesses(client(), GUESSES - 1)
+    bench.guard.reconfigure(replace(SETTINGS, mode=Mode.OBSERVE, trap_accounts=("root",)))
+    assert await bench.outcome(client(), "one more") == PASS
+    bench.guard.reconfigure(replace(SETTINGS, trap_accounts=("root",)))
+    trap = await bench.attempt(client("198.51.100.7"), "x", "ROOT")
+    assert trap.ban
+    assert await bench.outcome(client(), "and one") == BAN, "counters have stayed"
