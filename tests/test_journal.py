@@ -1,0 +1,122 @@
+"""The journal: what is worth telling, bounded, and without a secret."""
+
+from dataclasses import replace
+
+import pytest
+from guard_bench import MX_PEER, POLICY, SETTINGS, Bench, client
+
+from gatekeeper import journal as module
+from gatekeeper.events import (
+    AuthAttempt,
+    AuthResult,
+    ConnectionOpened,
+    RcptResult,
+    Violation,
+    ViolationKind,
+)
+from gatekeeper.journal import Entry
+from gatekeeper.policy.keys import place
+from gatekeeper.secret import Secret
+from gatekeeper.settings import Mode
+from gatekeeper.verdict import PASS, Action, Reason
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def told(bench: Bench) -> list[Entry]:
+    return bench.guard.journal.of(lambda _: True)
+
+
+async def test_timeline_tells_failures_refusals_and_successes_in_order(bench: Bench) -> None:
+    await bench.outcome(client(), "wrong")
+    bench.now += 1
+    await bench.attempt(client(), "wrong")
+    bench.now += 1
+    await bench.outcome(client(), "right", result=AuthResult.SUCCESS)
+    assert [entry.what for entry in told(bench)] == ["login: failure", "login", "login: success"]
+    assert [entry.verdict.reason for entry in told(bench)] == [
+        Reason.NONE,
+        Reason.REPEATED_PASSWORD,
+        Reason.NONE,
+    ]
+    assert [entry.at for entry in told(bench)] == [bench.now - 2, bench.now - 1, bench.now]
+
+
+async def test_entry_tells_who_where_and_what_it_weighed(bench: Bench) -> None:
+    await bench.outcome(client(), "right", "Ann", AuthResult.SUCCESS)
+    bench.now += 1
+    await bench.outcome(client("198.51.100.7"), "wrong", "Ann")
+    entry = told(bench)[-1]
+    assert entry.source == place(client("198.51.100.7").entity).source
+    assert entry.account == bench.guard.evidence.logins.account_key("ann")
+    assert entry.name == "Ann"
+    assert entry.listener == "test"
+    assert entry.weight == pytest.approx(POLICY.auth_failure_weight)
+    assert (entry.score, entry.ban_score) == (entry.weight, POLICY.auth_ban_score)
+    assert (entry.standing, entry.knowledge) == ("stranger", "wrong")
+
+
+async def test_what_passes_and_says_nothing_is_not_kept(bench: Bench) -> None:
+    await bench.guard.judge(ConnectionOpened(), client())
+    assert await bench.attempt(client(), "anything") == PASS
+    await bench.outcome(client(), "anything", result=AuthResult.UNAVAILABLE)
+    await bench.rcpt(MX_PEER, RcptResult.ACCEPTED)
+    assert told(bench) == []
+
+
+async def test_recipients_violations_and_bans_are_told(bench: Bench) -> None:
+    await bench.guard.judge(Violation(ViolationKind.NUL, b""), client())
+    for number in range(12):
+        await bench.rcpt(MX_PEER, RcptResult.UNKNOWN, f"name{number}")
+    bench.ledger.ban(client().entity, client().scope, Reason.OPERATOR)
+    await bench.guard.judge(ConnectionOpened(), client())
+    whats = [entry.what for entry in told(bench)]
+    assert whats[0] == "violation: nul"
+    assert "recipient: unknown" in whats
+    assert (whats[-1], told(bench)[-1].verdict.action) == ("connection", Action.CLOSE)
+
+
+async def test_only_what_is_wanted_is_given(bench: Bench) -> None:
+    for account in ("ann", "bob", "ann"):
+        await bench.outcome(client(), "right", account, AuthResult.SUCCESS)
+    ann = bench.guard.evidence.logins.account_key("ann")
+    assert len(bench.guard.journal.of(lambda entry: entry.account == ann)) == 2
+
+
+async def test_flood_of_guesses_does_not_wash_away_what_a_person_did(bench: Bench) -> None:
+    await bench.outcome(client(), "right", result=AuthResult.SUCCESS)
+    bench.now += 1
+    violation = Violation(ViolationKind.PROXY_HEADER, b"")
+    for _ in range(module.MAX_REFUSALS + 100):
+        await bench.guard.judge(violation, client())
+    assert len(told(bench)) == module.MAX_REFUSALS + 1
+    assert told(bench)[0].what == "login: success"
+
+
+@pytest.mark.parametrize("name", ["x" * 65_536, "\r\nann", "\ud800\0"])
+async def test_names_are_as_they_came_but_cut(bench: Bench, name: str) -> None:
+    await bench.outcome(client(), "wrong", name)
+    assert told(bench)[0].name == name[: module.MAX_NAME_CHARACTERS]
+
+
+async def test_no_secret_and_no_key_of_one_is_in_it(bench: Bench) -> None:
+    event = AuthAttempt("PLAIN", "ann", secret=Secret(PASSWORD.encode()))
+    credential = bench.guard.evidence.logins.credential(event)
+    await bench.outcome(client(), PASSWORD)
+    await bench.attempt(client(), PASSWORD)
+    await bench.outcome(client(), PASSWORD, result=AuthResult.SUCCESS)
+    text = repr(told(bench))
+    assert PASSWORD not in text
+    assert str(credential.password) not in text
+    assert str(credential.pair) not in text
+
+
+async def test_what_is_only_watched_is_told_as_it_was_carried_out() -> None:
+    bench = Bench(replace(SETTINGS, mode=Mode.OBSERVE))
+    await bench.guesses(client())
+    assert {entry.verdict for entry in told(bench)} == {PASS}
