@@ -112,6 +112,36 @@ def test_fail2ban_with_increment_doubles_and_needs_fewer_failures() -> None:
     assert seconds == [(600.0, 5), (1200.0, 3), (2400.0, 2), (4800.0, 1)]
 
 
+def test_fail2ban_counts_from_the_whole_second() -> None:
+    """A log line's fraction is not read: the ban of 400.9 ends at 1000."""
+    policy = fail2ban.Fail2ban()
+    assert _failing(policy, [0.9, 100.9, 200.9, 300.9, 400.9])["ban"] is not None
+    assert policy.feed(_auth(999.9, valid=True))["action"] == "drop"
+    assert policy.feed(_auth(1000.1, valid=True))["outcome"] == "ok"
+
+
+@pytest.mark.parametrize(("later", "failures"), [(89_900.0, 3), (90_100.0, 5)])
+def test_fail2ban_forgets_a_ban_after_a_day_and_three_times_its_length(
+    later: float, failures: int
+) -> None:
+    """The ban at 4 s is out of date at 88,204 s; the hourly purge takes it at 90,000 s."""
+    policy = fail2ban.Fail2ban(increment=True)
+    _failing(policy, _every(1, 5))
+    bans = [policy.feed(_auth(t))["ban"] for t in _every(1, failures, later)]
+    assert [ban is not None for ban in bans] == [False] * (failures - 1) + [True]
+
+
+@pytest.mark.parametrize(("name", "failures"), [("fail2ban", 5), ("crowdsec", 6)])
+def test_an_outage_looks_like_wrong_passwords_in_the_log_of_postfix(
+    name: str, failures: int
+) -> None:
+    policy = POLICIES[name]()
+    policy.feed({"t": 0.0, "kind": "outage", "on": True})
+    decisions = [policy.feed(_auth(t, protocol="submission")) for t in _every(1, failures, 1)]
+    assert [one["outcome"] for one in decisions] == ["unavailable"] * failures
+    assert [one["ban"] is not None for one in decisions] == [False] * (failures - 1) + [True]
+
+
 def test_fail2ban_recidive_bans_for_a_week_at_the_fifth_ban_of_a_day() -> None:
     policy = fail2ban.Fail2ban(increment=True)
     bans: list[float] = []
@@ -138,6 +168,14 @@ def test_crowdsec_bans_for_four_hours_at_the_fourth_dovecot_failure() -> None:
 def test_crowdsec_never_bans_one_dovecot_failure_in_six_minutes() -> None:
     policy = crowdsec.CrowdSec()
     assert all(policy.feed(_auth(t))["ban"] is None for t in _every(360, 300))
+
+
+@pytest.mark.parametrize(("gap_s", "failures"), [(240.0, 8), (180.0, 6), (120.0, 5)])
+def test_crowdsec_bucket_that_is_just_full_has_not_overflown(gap_s: float, failures: int) -> None:
+    """After 240 s two thirds have leaked: the seventh fills it, the eighth is too much."""
+    policy = crowdsec.CrowdSec()
+    bans = [policy.feed(_auth(t))["ban"] for t in _every(gap_s, failures, 26_000.653)]
+    assert [ban is not None for ban in bans] == [False] * (failures - 1) + [True]
 
 
 @pytest.mark.parametrize(("gap_s", "banned"), [(10.0, False), (1.5, True)])

@@ -2,12 +2,17 @@
 
 Jails postfix, postfix-sasl and dovecot of `jail.conf`: 5 failures in 10 minutes, 10 minutes of ban.
 An interval longer than `findtime` is not forgotten but scaled: its count becomes the one that its
-rate gives in `findtime`. The second variant has `bantime.increment = true`, with which the time of
-a ban doubles and failures of a known address count more, and the jail recidive: five bans in a day
-are a week. Its database forgets an address a day after its ban has ended.
+rate gives in `findtime`. It knows whole seconds only, so a ban starts with the second of its last
+failure. The second variant has `bantime.increment = true`, with which the time of a ban doubles and
+failures of a known address count more, and the jail recidive: five bans in a day are a week. Its
+database is purged each hour, of what was banned a day and three times the ban ago.
+
+Dovecot says when it could not ask; Postfix logs the same line as for a wrong password, and the jail
+postfix-sasl counts it.
 """
 
 from dataclasses import dataclass, field
+from math import floor
 from typing import Final
 
 from bench.detection.baselines.log_reader import Bans, LogReader, Service
@@ -19,6 +24,8 @@ BAN_TIME_S: Final = 600.0
 RECIDIVE_FIND_TIME_S: Final = 86_400.0
 RECIDIVE_BAN_TIME_S: Final = 7 * 86_400.0
 PURGE_AGE_S: Final = 86_400.0  # dbpurgeage
+PURGE_EVERY_S: Final = 3600.0
+OUTDATED_BANS: Final = 3  # times the length of a ban that is added to that age
 _DOUBLINGS_MAX: Final = 20
 
 _PORTS: Final[dict[str, frozenset[Service]]] = {
@@ -49,10 +56,16 @@ class _Ticket:
 
 @dataclass(slots=True)
 class _Known:
-    """An address in the database: how often it was banned and when the last ban ends."""
+    """An address in the database: how often it was banned, when last, and for how long."""
 
     bans: int
-    until: float
+    at: float
+    seconds: float
+
+    def forgotten(self, now: float) -> bool:
+        """Whether the last purge before `now` took it."""
+        purged = now // PURGE_EVERY_S * PURGE_EVERY_S
+        return self.at + OUTDATED_BANS * self.seconds + PURGE_AGE_S < purged
 
 
 @dataclass(slots=True)
@@ -66,6 +79,7 @@ class _Jail:
 
     def failed(self, now: float, ip: str) -> float | None:
         """Count a failure; the seconds of the ban, or None."""
+        now = floor(now)
         ticket = self.tickets.get(ip)
         if ticket is None or ticket.last <= now - self.find_time_s:
             ticket = self.tickets[ip] = _Ticket(now, now)
@@ -77,14 +91,14 @@ class _Jail:
         seconds = self.ban_time_s * (1 << min(bans, _DOUBLINGS_MAX))
         self.bans.ban(ip, now + seconds)
         if self.increment:
-            self.known[ip] = _Known(bans + 1, now + seconds)
+            self.known[ip] = _Known(bans + 1, now, seconds)
         return seconds
 
     def _bans_before(self, now: float, ip: str) -> int:
         known = self.known.get(ip)
         if known is None:
             return 0
-        if known.until < now - PURGE_AGE_S:
+        if known.forgotten(now):
             del self.known[ip]
             return 0
         return known.bans
@@ -116,6 +130,15 @@ class Fail2ban(LogReader):
         else:
             jail = "dovecot" if service == "imap" else "postfix-sasl"
         seconds = self._jails[jail].failed(now, ip)
+        return self._recidive(now, ip, seconds)
+
+    def unavailable(self, now: float, ip: str, service: Service, event: Event) -> float | None:
+        """Only Postfix's line about a login looks like a wrong password."""
+        if event["kind"] == "rcpt" or service == "imap":
+            return None
+        return self._recidive(now, ip, self._jails["postfix-sasl"].failed(now, ip))
+
+    def _recidive(self, now: float, ip: str, seconds: float | None) -> float | None:
         recidive = self._jails.get("recidive")
         if seconds is None or recidive is None:
             return seconds

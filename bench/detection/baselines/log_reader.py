@@ -44,16 +44,25 @@ class LogReader:
         """Count a failure; the seconds of the ban it brings, or None."""
         raise NotImplementedError
 
+    def unavailable(self, now: float, ip: str, service: Service, event: Event) -> float | None:
+        """As `failed`, about what the backend could not answer. Dovecot's "temporary failure" is
+        matched by no rule of any of them."""
+        return None
+
     def _judged(self, event: Event, service: Service, right: bool) -> Decision:
         now, ip = event["t"], event["ip"]
         if self.banned(now, ip, service):
             return decided(event, "drop", reason="banned")
-        if self._outage:  # "temporary failure": no rule of any of them matches that line
-            return decided(event, "pass", "unavailable")
+        if self._outage:
+            seconds = self.unavailable(now, ip, service, event)
+            return _passed(event, "unavailable", seconds)
         if right:
             return decided(event, "pass", "ok")
-        seconds = self.failed(now, ip, service, event)
-        return decided(event, "pass", "fail", ban=None if seconds is None else (ip, seconds))
+        return _passed(event, "fail", self.failed(now, ip, service, event))
+
+
+def _passed(event: Event, outcome: str, seconds: float | None) -> Decision:
+    return decided(event, "pass", outcome, ban=None if seconds is None else (event["ip"], seconds))
 
 
 class Bans:
