@@ -19,6 +19,7 @@ import trio
 
 from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange, Enforcer, Store
+from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.config import load
@@ -27,6 +28,7 @@ from gatekeeper.control import serve as serve_control
 from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer
 from gatekeeper.errors import EnforcerError, GatekeeperError
+from gatekeeper.explain import Explain
 from gatekeeper.guard import Guard
 from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
@@ -81,6 +83,7 @@ class App:
         self._services = services
         self._prepared = prepared
         self._started_at = time.time()
+        self._boot_at = self._started_at - time.monotonic()
         self._log = stderr_log()
         self._chronicle = Chronicle(self._log)
         self._table = SessionTable(self._chronicle.session, self._chronicle.fault)
@@ -97,9 +100,11 @@ class App:
         self._guard = Guard(
             settings,
             self._ledger,
-            clock=time.monotonic,
-            fingerprint_key=secrets.token_bytes(32),
+            clock=self._steady,
+            account_secret=secrets.token_bytes(32),
+            password_secret=secrets.token_bytes(32),
             on_verdict=self._chronicle.verdict,
+            on_lock=self._chronicle.lock,
         )
         self._ledger.subscribe(self._on_ban)
         self._health: dict[str, str] = {"store": "ok", "enforcer": "ok"}
@@ -141,8 +146,14 @@ class App:
         outer.start_soon(self._prune_forever)
         outer.start_soon(store_follows.run)
         outer.start_soon(kernel_follows.run)
+        accounts = AccountVerbs(self._guard, self._table)
+        explain = Explain(self._guard, self._ledger, self._enforcer, accounts)
         control = Control(
-            bans=self._ledger, enforcer=self._enforcer, sessions=self._table, status=self._status
+            bans=self._ledger,
+            enforcer=self._enforcer,
+            sessions=self._table,
+            status=self._status,
+            more={**accounts.verbs(), **explain.verbs()},
         )
         path = self._settings.run_dir / SOCKET_NAME
         await outer.start(serve_control, path, control, self._log)
@@ -269,6 +280,11 @@ class App:
             return MemoryEnforcer(time.time)
         return KernelClient(self._prepared.kernel[0])  # which has said hello when it was started
 
+    def _steady(self) -> float:
+        """Unix time that goes on evenly, whatever is done to the system's clock: what scores and
+        familiarity go by. Bans go by the system's own, as the kernel's elements do."""
+        return self._boot_at + time.monotonic()
+
     def _on_ban(self, change: BanChange) -> None:
         ended = self._table.end_banned(change) if isinstance(change, Ban) else 0
         self._chronicle.ban(change, ended)
@@ -291,6 +307,7 @@ class App:
             "relayed": len(self._relay),
             "idling": len(self._idlers),
             "bans": len(self._ledger),
+            **self._guard.report(),
             "accepted": server.accepted if server else 0,
             "refused_banned": server.refused_banned if server else 0,
             "enforcer": type(self._enforcer).__name__,

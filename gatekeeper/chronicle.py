@@ -13,6 +13,7 @@ from gatekeeper.errors import GatekeeperError
 from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, Violation
 from gatekeeper.log import Log
 from gatekeeper.prefix import Prefix
+from gatekeeper.remembered import AccountLock
 from gatekeeper.sessions import End, Session
 from gatekeeper.verdict import Verdict
 
@@ -73,6 +74,15 @@ class Chronicle:
             delay_s=round(verdict.delay_s, 1),
             ban=verdict.ban,
             rip=client.address,
+        )
+
+    def lock(self, lock: AccountLock, account: str) -> None:
+        """An account is held back, because of how it behaves."""
+        self._log.warning(
+            "account-held",
+            why=lock.note,
+            for_s=None if lock.until is None else round(lock.until - lock.since),
+            user=account,
         )
 
     def ban(self, change: BanChange, sessions_ended: int) -> None:

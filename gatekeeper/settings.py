@@ -132,7 +132,7 @@ class PolicySettings:
     auth_failure_weight: float = 1.0
     auth_half_life_s: float = 6 * 3600.0
     network_suspect_score: float = 40.0  # of a /24 or /48; half of it of a /56
-    ban_spares_s: float = 72 * 3600.0  # an address somebody logged in from is not banned for guesses
+    ban_spares_s: float = 72 * 3600.0  # where somebody logged in guesses make no ban
     mx_ban_score: float = 20.0
     mx_half_life_s: float = 3600.0
     violation_weight: float = 1.0
