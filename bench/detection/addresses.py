@@ -3,7 +3,7 @@
 Every address is one that some provider really could route; which provider it is means nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, Protocol
 
@@ -109,9 +109,14 @@ def in_net(rng: Random, net: str) -> str:
     return f"{net}.{bits >> 8}.{bits & 255}"
 
 
-def line_v4(rng: Random) -> str:
-    """An address of a provider of homes."""
-    return in_net(rng, rng.choice(_LINES_V4))
+def region_v4(rng: Random) -> list[str]:
+    """The two /16s from which a provider serves one region."""
+    return rng.sample(_LINES_V4, 2)
+
+
+def line_v4(rng: Random, region: Sequence[str]) -> str:
+    """An address of a home."""
+    return in_net(rng, rng.choice(region))
 
 
 def office_v4(rng: Random) -> str:
@@ -134,10 +139,14 @@ def provider_v6(rng: Random) -> str:
     return rng.choice(_LINES_V6)
 
 
-def mobile_v6(rng: Random) -> str:
+def carrier_v6(rng: Random) -> str:
+    """A mobile provider, two groups."""
+    return rng.choice(_MOBILE_V6)
+
+
+def mobile_v6(rng: Random, carrier: str) -> str:
     """What a phone gets at each attach: an address in a /64 of its own."""
-    groups = (rng.choice(_MOBILE_V6), *(f"{rng.getrandbits(16):x}" for _ in range(6)))
-    return ":".join(groups)
+    return ":".join((carrier, *(f"{rng.getrandbits(16):x}" for _ in range(6))))
 
 
 def pool_v4(rng: Random, bits: int, addresses: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import Final
 
@@ -109,7 +110,8 @@ class Population:
         if dice < people.cgnat_homes:
             return "cgnat", self.cgnat_line(rng, rng.choice(self.pools))
         own = Random(rng.getrandbits(64))
-        v4 = Leased(own, lambda: addresses.line_v4(own), lease_s)
+        region = addresses.region_v4(own)
+        v4 = Leased(own, lambda: addresses.line_v4(own, region), lease_s)
         if dice < people.cgnat_homes + people.v6_homes:
             provider = addresses.provider_v6(rng)
             prefix = Leased(own, lambda: addresses.home_prefix_v6(own, provider), lease_s)
@@ -119,7 +121,8 @@ class Population:
     def _mobile(self, rng: Random) -> Place:
         own, pool = Random(rng.getrandbits(64)), self._mobile_pool
         if rng.random() < self._people.mobile_v6:
-            return Leased(own, lambda: addresses.mobile_v6(own), _MOBILE_ATTACH_S)
+            carrier = addresses.carrier_v6(own)
+            return Leased(own, lambda: addresses.mobile_v6(own, carrier), _MOBILE_ATTACH_S)
         return Leased(own, lambda: own.choice(pool), _MOBILE_ATTACH_S)
 
     def _fate(self, person: Person, rng: Random) -> None:
@@ -137,6 +140,7 @@ class Population:
             person.label = "roaming"
         if rng.random() < people.new_accounts:
             person.starts_at = rng.uniform(0.2, 0.9) * end
+            person.account.changed_at = inf
             person.label = "new"
 
     def _trips(self, rng: Random) -> Iterator[Trip]:
