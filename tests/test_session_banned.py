@@ -14,7 +14,7 @@ from gatekeeper.sessions import End
 from gatekeeper.settings import PolicySettings, Settings, TlsMode, TlsSettings
 from gatekeeper.wire.proxy_header import encode_v2
 
-POLICY = PolicySettings(auth_ban_score=3.0, auth_tarpit_score=2.0)
+POLICY = PolicySettings(auth_ban_score=3.0, auth_tarpit_score=2.0, auth_suspect_share=1.0)
 SETTINGS = Settings("guard.example", TlsSettings(), (), {}, policy=POLICY, state_dir=Path("."))
 GUESSER = "192.0.2.1"
 BYSTANDER = "192.0.2.2"
@@ -32,7 +32,13 @@ async def secured(rig: Rig, address: str) -> Talk:
 @virtual_time
 async def test_the_guess_that_bans_hears_its_refusal_and_the_clients_other_sessions_end() -> None:
     ledger = Ledger(POLICY, (), trio.current_time)
-    judge = Guard(SETTINGS, ledger, clock=trio.current_time, fingerprint_key=b"k")
+    judge = Guard(
+        SETTINGS,
+        ledger,
+        clock=trio.current_time,
+        account_secret=b"a",
+        password_secret=b"p" * 16,
+    )
     async with guard(judge=judge, tls=TlsMode.IMPLICIT, proxy_protocol_from=("127.0.0.1",)) as rig:
 
         def end_banned(change: BanChange) -> None:

@@ -20,6 +20,7 @@ def test_actions_grow_stronger_in_this_order() -> None:
         Action.PASS,
         Action.DELAY,
         Action.DEFER,
+        Action.DECOY,
         Action.REJECT,
         Action.CLOSE,
     ]
@@ -49,6 +50,14 @@ def test_the_longest_delay_and_any_ban_hold_whoever_asked() -> None:
         ]
     )
     assert verdict == Verdict(Action.CLOSE, Reason.BANNED, delay_s=4.0, ban=True)
+
+
+def test_of_bans_the_longest_holds() -> None:
+    short = Verdict(Action.CLOSE, Reason.AUTH_FAILURES, ban=True)
+    harvest = Verdict(Action.CLOSE, Reason.UNKNOWN_RECIPIENTS, ban=True, ban_first_s=3600.0)
+    idle = Verdict(Action.PASS, Reason.NONE, ban_first_s=9999.0)
+    assert strongest([short, harvest, idle]).ban_first_s == 3600.0
+    assert strongest([short, idle]).ban_first_s is None
 
 
 @given(st.lists(VERDICTS, min_size=1, max_size=5))
