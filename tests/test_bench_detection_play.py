@@ -99,7 +99,7 @@ def test_an_own_mailbox_is_used_before_every_tenth_guess_and_is_no_guess() -> No
     play([(0.0, actor)], Stage(lambda: policy), Score(0.0), 1e9)
     mine = [event for event in policy.events if event["account"] == own.name]
     assert {event["valid"] for event in mine} == {True}
-    assert (tally.guesses, len(mine), tally.lost) == (90, 9, set())
+    assert (tally.guesses, len(mine), tally.lost) == (90, 9, {})
 
 
 def test_a_burst_sends_only_in_sessions_that_it_was_let_into() -> None:
@@ -165,7 +165,8 @@ def test_keep_out_lasts_from_the_first_refusal_to_the_next_login_that_works() ->
     tally = score.people["home"]
     assert (tally.good, dict(tally.refused)) == (4, {"defer": 1, "drop": 1})
     assert tally.keep_outs_s == [3990.0]
-    assert score.kept_out_long == {"a"}
+    assert score.kept_out_long == {"a": [(4000.0, 3990.0)]}
+    assert dict(tally.reasons) == {"defer: none": 1, "drop: none": 1}
 
 
 def test_who_is_still_kept_out_at_the_end_was_so_until_then() -> None:

@@ -21,6 +21,7 @@ class PeopleTally:
     wrong: int = 0  # logins with a wrong password: typos, old devices
     wrong_forwarded: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # good ones, by action
+    reasons: Counter[str] = field(default_factory=Counter)  # of those, as the policy names them
     recipients: int = 0  # that exist
     recipients_refused: int = 0
     keep_outs_s: list[float] = field(default_factory=list)
@@ -56,7 +57,7 @@ class PersonMeter:
             if self._since is not None:
                 self.close(now)
         elif decision["action"] not in _PASSED:
-            self._refused(now, event, decision["action"])
+            self._refused(now, event, decision["action"], decision["reason"])
 
     def close(self, now: float) -> None:
         """End a keep-out, if there is one."""
@@ -64,10 +65,11 @@ class PersonMeter:
             seconds, self._since = now - self._since, None
             self._tally.keep_outs_s.append(seconds)
             if seconds > LONG_S:
-                self._score.kept_out_long.add(self._name)
+                self._score.kept_out_long.setdefault(self._name, []).append((now, seconds))
 
-    def _refused(self, now: float, event: Event, action: str) -> None:
+    def _refused(self, now: float, event: Event, action: str, reason: str) -> None:
         self._tally.refused[action] += 1
+        self._tally.reasons[f"{action}: {reason}"] += 1
         if self._since is None:
             self._since = now
         if action == "drop":
@@ -82,7 +84,7 @@ class AttackTally:
     attempts: int = 0
     forwarded: int = 0
     actions: Counter[str] = field(default_factory=Counter)
-    lost: set[str] = field(default_factory=set)
+    lost: dict[str, float] = field(default_factory=dict)  # an account, and when
     before_refusal: dict[str, int] = field(default_factory=dict)  # forwarded, by source
     refused_sources: set[str] = field(default_factory=set)
 
@@ -95,7 +97,7 @@ class AttackTally:
         if decision["forwarded"]:
             self.forwarded += 1
             if decision["outcome"] == "ok" and event["kind"] == "auth":
-                self.lost.add(event["account"])
+                self.lost.setdefault(event["account"], now)
             if source not in self.refused_sources:
                 self.before_refusal[source] = self.before_refusal.get(source, 0) + 1
         elif source not in self.refused_sources:
@@ -138,7 +140,7 @@ class Score:
         self.outage = False
         self.people: dict[str, PeopleTally] = {}
         self.attacks: dict[str, AttackTally] = {}
-        self.kept_out_long: set[str] = set()
+        self.kept_out_long: dict[str, list[tuple[float, float]]] = {}  # until, seconds
         self.bans = BanBook()
         self.backend_auths: Counter[int] = Counter()  # by minute
         self._meters: list[PersonMeter] = []
