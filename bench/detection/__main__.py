@@ -128,8 +128,10 @@ def _line(numbers: Numbers) -> str:
 def _report(found: results.Results) -> None:
     document = _DOCS / "detection.md"
     document.write_text(report.rendered(document.read_text(), found))
-    plots.trade_off(found, _DOCS / "detection.png")
-    plots.attacks_alone(found, _DOCS / "detection-attacks.png")
+    if found.of("mixed", GUARD):
+        plots.trade_off(found, _DOCS / "detection.png")
+    if any(found.of(world, GUARD) for world in report.ALONE):
+        plots.attacks_alone(found, _DOCS / "detection-attacks.png")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.detection import results as figures
+from bench.detection.intervals import Estimate
 from bench.detection.policies import GUARD, NO_GUARD
 from bench.detection.report import ALONE, TITLES
 from bench.detection.results import Results
@@ -26,14 +27,18 @@ _GOAL_PPM: Final = 1000.0
 
 
 def trade_off(results: Results, file: Path) -> None:
-    """Guesses that got through against good logins refused, a point for each policy."""
+    """Guesses that got through against good logins refused, a point for each policy. Needs
+    runs of the guard in one of the two worlds."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, pair = pyplot.subplots(1, 2, figsize=(11, 4.6), dpi=120, sharey=True)
-    for axes, world in zip(pair, ("mixed", "held-out-city"), strict=True):
+    worlds = [world for world in ("mixed", "held-out-city") if results.of(world, GUARD)]
+    figure, row = pyplot.subplots(
+        1, len(worlds), figsize=(5.5 * len(worlds), 4.6), dpi=120, sharey=True, squeeze=False
+    )
+    for axes, world in zip(row[0], worlds, strict=True):
         for policy, title in TITLES.items():
             share = results.estimate(world, policy, figures.forwarded)
             refused = results.estimate(
@@ -44,9 +49,9 @@ def trade_off(results: Results, file: Path) -> None:
             axes.errorbar(
                 max(share.mean * 100, _FLOOR_SHARE),
                 max(refused.mean * _MILLION, _FLOOR_PPM),
-                xerr=[[0.0], [(share.half or 0) * 100]],
-                yerr=[[0.0], [(refused.half or 0) * _MILLION]],
-                fmt="o",
+                xerr=_bars(share, 100),
+                yerr=_bars(refused, _MILLION),
+                fmt="D" if policy == GUARD else "o",
                 markersize=7,
                 color=_COLOURS[policy],
                 label=title.strip("*"),
@@ -56,8 +61,8 @@ def trade_off(results: Results, file: Path) -> None:
         axes.set(xscale="log", yscale="log", title=f"world `{world}`")
         axes.set_xlabel("guesses that reach the backend, %")
         axes.spines[["top", "right"]].set_visible(False)
-    pair[0].set_ylabel("good logins refused, per million")
-    pair[0].legend(fontsize=8, frameon=False)
+    row[0][0].set_ylabel(f"good logins refused, per million ({_FLOOR_PPM:g}: none)")
+    row[0][0].legend(fontsize=8, frameon=False)
     figure.tight_layout()
     figure.savefig(file)
     pyplot.close(figure)
@@ -72,6 +77,7 @@ def attacks_alone(results: Results, file: Path) -> None:
 
     worlds = [world for world in ALONE if results.of(world, GUARD)][::-1]
     figure, axes = pyplot.subplots(figsize=(10, 1.5 + 0.45 * len(worlds)), dpi=120)
+    named: set[str] = set()
     for policy, title in TITLES.items():
         if policy == NO_GUARD:
             continue
@@ -82,12 +88,14 @@ def attacks_alone(results: Results, file: Path) -> None:
             axes.errorbar(
                 max(share.mean * 100, _FLOOR_SHARE),
                 row,
-                xerr=(share.half or 0) * 100,
+                xerr=_bars(share, 100),
                 fmt="D" if policy == GUARD else "o",
                 markersize=6,
                 color=_COLOURS[policy],
-                label=title.strip("*") if row == 0 else None,
+                alpha=0.85,
+                label=None if title in named else title.strip("*"),
             )
+            named.add(title)
     axes.set_yticks(range(len(worlds)), [f"{ALONE[w].value} ({w})" for w in worlds], fontsize=8)
     axes.set(xscale="log", xlabel="guesses that reach the backend, % (0.01 is 0.01 or less)")
     axes.grid(axis="y", linewidth=0.4)
@@ -96,3 +104,10 @@ def attacks_alone(results: Results, file: Path) -> None:
     figure.tight_layout()
     figure.savefig(file)
     pyplot.close(figure)
+
+
+def _bars(one: Estimate, scale: float) -> list[list[float]]:
+    """The interval as lengths below and above; on a logarithmic axis the lower end stays above
+    nothing."""
+    half = (one.half or 0.0) * scale
+    return [[min(half, one.mean * scale * 0.9)], [half]]
