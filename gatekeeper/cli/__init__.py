@@ -14,6 +14,7 @@ import click
 from gatekeeper import __version__
 from gatekeeper.cli.ban import ban
 from gatekeeper.cli.exits import FAILED, exit_code, say
+from gatekeeper.cli.import_logs import import_
 from gatekeeper.cli.options import config_option
 from gatekeeper.cli.sessions import kick, status, who
 from gatekeeper.cli.simulate import simulate
@@ -107,6 +108,7 @@ cli.add_command(ban)
 cli.add_command(who)
 cli.add_command(kick)
 cli.add_command(status)
+cli.add_command(import_)
 cli.add_command(simulate)
 
 
