@@ -352,6 +352,26 @@ def test_tables_are_written_between_their_marks_and_nowhere_else() -> None:
     assert report.rendered(written, found) == written
 
 
+def test_goals_are_judged_by_the_mean_and_against_the_best_other() -> None:
+    def lost(seed: int, policy: str, count: int, forwarded: int) -> Numbers:
+        total = {"lost": count, "guesses": 1000, "forwarded": forwarded, "good": 1_000_000}
+        total |= {"deferred": 1500, "told_wrong": 0, "banned": 0, "keep_out_max_s": 3000}
+        numbers: Numbers = {"world": "mixed", "seed": seed, "policy": policy, "total": total}
+        return numbers | {"ban_hits": 0}
+
+    runs = [lost(101, "fail2ban", 20, 900), lost(101, "mailcow", 10, 900)]
+    runs += [lost(101, "gatekeeper", 1, 5), lost(102, "gatekeeper", 6, 15)]
+    runs += [lost(102, "fail2ban", 20, 900)]
+    table = report.rendered(
+        "<!-- results: goals -->\n<!-- /results -->", results.Results(tuple(runs))
+    )
+    assert "| guesses at the backend, mixed attack | ≤ 2 % | 1.00 ± 6.35 | reached |" in table
+    assert "mixed attack | ≤ 0.1 | 0.20 ± 1.27 | **missed** |" in table
+    assert "| good logins deferred, mixed | ≤ 1000 per million | 1,500 ± 0 | **missed** |" in table
+    assert "| longest that anybody was kept out, mixed | ≤ 1 h | 0.83 | reached |" in table
+    assert "| slow botnet alone | ≤ 15 % | - | not measured |" in table
+
+
 def test_what_was_not_measured_is_said_to_be_so() -> None:
     document = "<!-- results: peace -->\n<!-- /results -->"
     assert "Not measured yet." in report.rendered(document, results.Results(()))

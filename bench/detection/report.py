@@ -6,6 +6,7 @@ from typing import Final
 
 from bench.detection import results as figures
 from bench.detection.attacks import BURST_RECIPIENTS, Kind
+from bench.detection.goals import goals
 from bench.detection.intervals import words
 from bench.detection.policies import GUARD, NO_GUARD
 from bench.detection.results import Results
@@ -92,6 +93,12 @@ def _main(results: Results, world: str) -> str:
     header += ["told wrong, ppm", "banned, ppm", "bans that hit, per 10⁶"]
     header += ["kept out > 1 h", "longest, h", "kept out, h in all"]
     return _markdown(header, rows)
+
+
+def _goals(results: Results) -> str:
+    if not results.of("mixed", GUARD):
+        return _markdown([], [])
+    return _markdown(["", "goal", "measured", ""], [one.row() for one in goals(results)])
 
 
 def _world(name: str) -> Callable[[Results], str]:
@@ -209,6 +216,7 @@ def _hours(seconds: float | None) -> str:
 
 
 _TABLES: Final[dict[str, Callable[[Results], str]]] = {
+    "goals": _goals,
     "mixed": _world("mixed"),
     "peace": _world("peace"),
     "peace-tidy": _world("peace-tidy"),

@@ -16,7 +16,9 @@ _HERE: Final = Path(__file__).parent
 _ROOT: Final = _HERE.parent.parent
 OUT: Final = _HERE.parent / "out" / "detection"
 # Files of this package that change no number.
-_DRAWING: Final = frozenset({"__main__.py", "intervals.py", "plots.py", "report.py", "results.py"})
+_DRAWING: Final = frozenset(
+    {"__main__.py", "goals.py", "intervals.py", "plots.py", "report.py", "results.py"}
+)
 _GUARD_PARTS: Final = (
     *("policy", "guard.py", "ledger.py", "simulation.py", "settings.py", "verdict.py"),
     *("events.py", "ban.py", "prefix.py", "secret.py"),
