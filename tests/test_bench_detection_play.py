@@ -17,7 +17,7 @@ from bench.detection.campaigns import Burst, Campaign, Dictionary, OwnMailbox
 from bench.detection.engine import Stage, Switch, play
 from bench.detection.guesses import Guess, mixed, names, sprayed, stuffed, unpopular
 from bench.detection.intervals import Estimate, estimate, words
-from bench.detection.policies import NO_GUARD, POLICIES
+from bench.detection.policies import GUARD, NO_GUARD, PIPED, POLICIES
 from bench.detection.population import People
 from bench.detection.run import Numbers, Task, run
 from bench.detection.scoring import AttackTally, BanBook, Score
@@ -246,6 +246,18 @@ def test_a_restart_takes_a_fresh_policy_unless_the_policy_knows_how() -> None:
     stage = Stage(lambda: lasting)
     stage.restart()
     assert (stage.policy, lasting.restarted) == (lasting, 1)
+
+
+def test_the_guard_decides_the_same_behind_a_pipe() -> None:
+    stages = [Stage(POLICIES[name]) for name in (GUARD, PIPED)]
+    events = [_auth(t, f"11.0.0.{t % 3}", valid=t % 4 == 0) | {"seat": t} for t in range(60)]
+    try:
+        inside, piped = ([stage.policy.feed(event) for event in events] for stage in stages)
+    finally:
+        for stage in stages:
+            stage.close()
+    assert inside == piped
+    assert {one["action"] for one in inside} > {"pass"}
 
 
 # ---- runs ----

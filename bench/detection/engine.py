@@ -48,10 +48,17 @@ class Stage:
         self._make = make
         self.policy = make()
 
+    def close(self) -> None:
+        """Nothing more is to be decided."""
+        close = getattr(self.policy, "close", None)
+        if close is not None:
+            close()
+
     def restart(self) -> None:
         """The program ends and starts again: with what it says it keeps, or with nothing."""
         restart = getattr(self.policy, "restart", None)
         if restart is None:
+            self.close()
             self.policy = self._make()
         else:
             restart()

@@ -1,6 +1,5 @@
 """The policies by name."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -18,14 +17,18 @@ from bench.detection.seam import Decision, Event, Policy
 GUARD: Final = "gatekeeper"
 PIPED: Final = "gatekeeper-piped"
 NO_GUARD: Final = "none"
+_COMMAND: Final = "from gatekeeper.cli import main; main()"
 
 
 class Piped:
     """The guard in a process of its own: `gatekeeper simulate -`, a line out for each line in."""
 
-    def __init__(self, command: tuple[str, ...] = ("-m", "gatekeeper", "simulate", "-")) -> None:
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
-            (sys.executable, *command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            (sys.executable, "-c", _COMMAND, "simulate", "-"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def feed(self, event: Event, /) -> Decision:
@@ -44,8 +47,9 @@ class Piped:
 
 
 def _guard() -> Policy:
-    policy: Policy = importlib.import_module("gatekeeper.simulation").Simulation()
-    return policy
+    from gatekeeper.simulation import Simulation
+
+    return Simulation()
 
 
 POLICIES: Final[Mapping[str, Callable[[], Policy]]] = {

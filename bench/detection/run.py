@@ -42,7 +42,10 @@ def run(task: Task) -> Numbers:
     stage = Stage(POLICIES[task.policy])
     actors = population.actors + _attackers(world, population, score, seed)
     actors += _disturbances(world, population, score, stage)
-    played = play(actors, stage, score, world.days * DAY_S)
+    try:
+        played = play(actors, stage, score, world.days * DAY_S)
+    finally:
+        stage.close()
     return {
         "world": world.name,
         "seed": task.seed,
