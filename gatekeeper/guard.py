@@ -13,6 +13,7 @@ from gatekeeper.ban import Scope
 from gatekeeper.events import (
     AuthAttempt,
     AuthOutcome,
+    AuthResult,
     Client,
     JudgedEvent,
     RcptAttempt,
@@ -28,7 +29,7 @@ from gatekeeper.policy.prefix_set import PrefixSet
 from gatekeeper.policy.rules import BUILT_IN, BuiltIn
 from gatekeeper.policy.thresholds import ban_due, tarpit_s
 from gatekeeper.prefix import Prefix
-from gatekeeper.remembered import AccountLock
+from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import Mode, Settings
 from gatekeeper.verdict import PASS, Action, Reason, Verdict, strongest
 
@@ -37,6 +38,7 @@ OnLock = Callable[[AccountLock, str], None]
 
 
 _NOWHERE: Final = Prefix(bytes(4), 32)
+_LOCKED: Final = Verdict(Action.REJECT, Reason.ACCOUNT_LOCKED)
 _NO_GUESSES: Final = (Reason.REPEATED_PASSWORD, Reason.ACCOUNT_LOCKED)
 
 
@@ -98,10 +100,11 @@ class Guard:
         return self.decide(event, client)
 
     def decide(self, event: JudgedEvent, client: Client) -> Verdict:
-        """The verdict on `event`. Allowed clients always pass and are never counted."""
+        """The verdict on `event`. Allowed clients pass and are never counted; but what the operator
+        has locked is locked for them, too."""
         entity = client.entity
         if self._allowed and self._allowed.overlaps(entity):
-            return PASS
+            return self._on_allowed(event, client)
         where = self._place(entity)
         now = self._clock()
         if self._ledger.find(entity, client.scope) is not None:
@@ -118,7 +121,7 @@ class Guard:
         if verdict.ban:
             verdict = self._ban(client, verdict, seen.facts, where, now)
         self.journal.note(event, client, seen, verdict, where, now)
-        if verdict != PASS:
+        if verdict is not PASS:
             self._on_verdict(client, event, verdict, True)
         return verdict
 
@@ -141,6 +144,10 @@ class Guard:
             "would_have": {reason.value: count for reason, count in self.would_have.items()},
         }
 
+    def observes(self, rule: Reason) -> bool:
+        """Whether the Rule of this name only watches."""
+        return self._settings.rules.get(rule, self._settings.mode) is Mode.OBSERVE
+
     def score(self, entity: Prefix, scope: Scope) -> float:
         """The score of `entity` in `scope` as it is now; 0 where nothing is known of it."""
         evidence, where = self.evidence, place(entity)
@@ -148,6 +155,22 @@ class Guard:
         return scores.sources.value(where.source, self._clock())
 
     # -- the parts --------------------------------------------------------------------------
+
+    def _on_allowed(self, event: JudgedEvent, client: Client) -> Verdict:
+        if isinstance(event, AuthOutcome):
+            refusable, attempt = event.result is AuthResult.SUCCESS, event.attempt
+        elif isinstance(event, AuthAttempt):
+            refusable, attempt = True, event
+        else:
+            return PASS
+        logins = self.evidence.logins
+        account = logins.account_key(attempt.authcid)
+        if not (refusable and logins.locks.find(account, LockKind.OPERATOR, self._clock())):
+            return PASS
+        enforced = not self.observes(Reason.ACCOUNT_LOCKED)
+        self.would_have[Reason.ACCOUNT_LOCKED] += not enforced
+        self._on_verdict(client, event, _LOCKED, enforced)
+        return _LOCKED if enforced else PASS
 
     def _place(self, entity: Prefix) -> Place:
         """Where `entity` is; most Events come from where the last one did."""
@@ -198,9 +221,8 @@ class Guard:
         """The Rules on a kind of Event, each with whether it only watches."""
         found = self._by_kind.get((kind, at_home))
         if found is None:
-            settings = self._settings
             found = tuple(
-                (rule, settings.rules.get(rule.name, settings.mode) is Mode.OBSERVE)
+                (rule, self.observes(rule.name))
                 for rule in self._rules
                 if (not rule.events or kind in rule.events) and not (at_home and rule.strangers)
             )

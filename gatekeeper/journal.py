@@ -64,9 +64,12 @@ class Journal:
         now: float,
     ) -> None:
         """Keep what is worth telling of an Event and its verdict."""
-        success = isinstance(event, AuthOutcome) and event.result is AuthResult.SUCCESS
-        failure = isinstance(event, AuthOutcome) and event.result is AuthResult.FAILURE
-        if not (success or failure or isinstance(event, Violation) or verdict is not PASS):
+        success = False
+        if isinstance(event, AuthOutcome):
+            success = event.result is AuthResult.SUCCESS
+            if not success and event.result is not AuthResult.FAILURE:
+                return
+        elif verdict is PASS and not isinstance(event, Violation):
             return
         facts, login = seen.facts, seen.facts.login
         entry = Entry(

@@ -27,6 +27,7 @@ GUESSES_WINDOW_S: Final = 86_400.0
 NEW_NETS_S: Final = 3600.0
 MAX_NEW_NETS: Final = 16
 DAY_S: Final = 86_400.0
+_NO_NET: Final = (0, 0.0, 0)  # (net, first login, recipients since)
 
 
 class Standing(Enum):
@@ -88,7 +89,7 @@ class Account:
         self.credit_day = self.rare_day = -1
         self.credits = self.day_places = 0
         self.new_nets: list[tuple[float, int]] = []  # (instant, net) never seen before
-        self.newest_net = (0, 0.0, 0)  # (net, first login, recipients since)
+        self.newest_net = _NO_NET
         self.rcpt_at = (0.0, 0.0)  # theoretical arrival times: burst, day
 
     def standing(self, place: Place, now: float) -> Standing:
@@ -165,6 +166,11 @@ class Account:
             return 0
         self.newest_net = (newest, since, recipients + 1)
         return recipients + 1
+
+    def forget_new_nets(self) -> None:
+        """What it did from new nets is not held against it any more."""
+        self.new_nets.clear()
+        self.newest_net = _NO_NET
 
     def guessed(self, pair: int, now: float) -> int:
         """A stranger's wrong password; how many different ones there are within a day."""

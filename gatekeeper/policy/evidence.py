@@ -151,10 +151,12 @@ class Evidence:
         sources = self._scores(scope).sources
         sources.discard(source)
         sources.add(source, ban_score / 2, now)
+        self.logins.changes.score(scope, source, parent=False)
 
     def forget(self, scope: Scope, source: int) -> None:
         """Whoever is unbanned starts anew; else his next mistype would ban him again."""
         self._scores(scope).sources.discard(source)
+        self.logins.changes.score(scope, source, parent=False)
 
     # -- the parts --------------------------------------------------------------------------
 
@@ -186,9 +188,14 @@ class Evidence:
         self, attempt: AuthAttempt, place: Place, now: float
     ) -> tuple[Credential, LoginFacts]:
         """The keys of an attempt, and what is known of it now; where nothing came between it and
-        its outcome, that is what was known before."""
+        its outcome, that is what was known before, but for a lock of the operator's."""
         last, self._last = self._last, None
-        if last is not None and last[0] is attempt:
+        locks = self.logins.locks
+        if (
+            last is not None
+            and last[0] is attempt
+            and locks.find(last[1].account, LockKind.OPERATOR, now) is None
+        ):
             return last[1], last[2]
         credential = self.logins.credential(attempt)
         return credential, self.logins.facts(credential, place, now)

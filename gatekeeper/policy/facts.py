@@ -19,7 +19,7 @@ class LoginFacts:
     locked: bool  # by the operator
     refused_ago_s: float | None  # since the backend refused this account and password
     repeated: bool  # within the repeat window: it was counted, and counts no more
-    asked_ago_s: float | None  # since this account, password and net were asked to come again
+    asked_ago_s: float | None  # since this account and password were asked back, from about here
     sprayed: bool
     attacked: bool  # strangers guess at this account
     lane_locked: bool

@@ -5,11 +5,12 @@ from typing import Final
 
 HALF_LIFE_S: Final = 6 * 3600.0
 LEVEL_FLOOR: Final = 12.0  # guesses by strangers within about a half-life: no peace has as many
-LEVEL_PER_LOGIN: Final = 0.5  # strangers' logins bring mistypes, a few in a hundred; this is many
-LEVEL_CEILING: Final = 96.0  # so that the level falls within 18 hours after the last guess
+LEVEL_PER_LOGIN: Final = 0.15  # strangers' logins bring mistypes, a few in a hundred; this is many
+LEVEL_MOST_LOGINS: Final = 240.0  # so that no number of them puts the level out of reach
+LEVEL_CEILING: Final = 96.0  # so that the level falls within a day after the last guess
 STEP: Final = 1 / 256  # of the share: about the last 256 good logins are remembered
-LEARNED_SHARE: Final = 0.005
-UNLEARNED_SHARE: Final = 0.02
+FAMILIARITY: Final = (0.02, 0.08)  # shares at which it is learnt, and is no longer
+NEWCOMERS: Final = (0.005, 0.02)
 OUTAGE_WINDOW_S: Final = 300.0
 OUTAGE_ACCOUNTS: Final = 4  # whose password was right a moment ago and now is not
 OUTAGE_SHARE: Final = 0.5
@@ -45,7 +46,7 @@ class AttackLevel:
 
     def __init__(self) -> None:
         self._guesses = Decayed(HALF_LIFE_S, LEVEL_CEILING)
-        self._logins = Decayed(HALF_LIFE_S, LEVEL_CEILING / LEVEL_PER_LOGIN)
+        self._logins = Decayed(HALF_LIFE_S, LEVEL_MOST_LOGINS)
         self._high = False
 
     def guessed(self, weight: float, now: float) -> None:
@@ -74,16 +75,18 @@ class Learning:
     within hours, a small one within days. Where the share is high, being unfamiliar says nothing.
     """
 
-    __slots__ = ("learned", "share")
+    __slots__ = ("_shares", "learned", "share")
 
-    def __init__(self, share: float = 1.0) -> None:
+    def __init__(self, shares: tuple[float, float], share: float = 1.0) -> None:
+        """Learnt from below the first of `shares` until above the second."""
+        self._shares = shares
         self.share = share
-        self.learned = share < LEARNED_SHARE
+        self.learned = share < shares[0]
 
     def note(self, rare: bool) -> None:
         """One more good login, with or without that something."""
         self.share += STEP * ((1.0 if rare else 0.0) - self.share)
-        self.learned = self.share < (UNLEARNED_SHARE if self.learned else LEARNED_SHARE)
+        self.learned = self.share < self._shares[self.learned]
 
 
 class OutageWatch:

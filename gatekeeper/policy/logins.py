@@ -22,7 +22,13 @@ from gatekeeper.policy.accounts import Account, Accounts, Knowledge, Standing
 from gatekeeper.policy.changes import SAVED_EVERY_S, Changes
 from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.keys import Place, account_key, mixed, password_key
-from gatekeeper.policy.levels import AttackLevel, Learning, OutageWatch
+from gatekeeper.policy.levels import (
+    FAMILIARITY,
+    NEWCOMERS,
+    AttackLevel,
+    Learning,
+    OutageWatch,
+)
 from gatekeeper.policy.locks import Locks
 from gatekeeper.policy.pairs import BadPairs, Comebacks
 from gatekeeper.policy.places import Places
@@ -40,8 +46,10 @@ SUCCESS_CREDIT: Final = 3.0
 CREDITS_A_DAY: Final = 2  # of one account, so that a valid mailbox cannot wash guesses away
 PLACES_A_DAY: Final = 64
 MAYBE: Final = 0.5  # the weight of a credential that may be right after all
+SUSPICION: Final = 0.05  # of a score: strangers guessed from this address within a day
 FIRST_PATIENCE: Final = 3.0  # right passwords asked back before the first good logins are counted
-MOST_PATIENCE: Final = 50.0
+CLEAN_PATIENCE: Final = 1.0
+MOST_PATIENCE: Final = 10.0
 MAX_HOMES: Final = 20_000  # sources with wrong passwords of accounts at home there
 _PROOFS: Final = Rate(2, 3600.0)  # doubtful credentials of one account
 _ALL_PROOFS: Final = Rate(20, 180.0)  # of all accounts
@@ -75,8 +83,8 @@ class Logins:
         self.nets = Places()
         self.recalled = Places()  # nets known from before the start, while sources are not yet
         self.level = AttackLevel()
-        self.familiarity = Learning()
-        self.newcomers = Learning()
+        self.familiarity = Learning(FAMILIARITY)
+        self.newcomers = Learning(NEWCOMERS)
         self.outages = OutageWatch()
         self.patience = FIRST_PATIENCE
         self.changes = Changes()
@@ -143,6 +151,7 @@ class Logins:
         if standing is Standing.STRANGER and self._is_crowd(place, share, now):
             standing = Standing.SEMI
         asked = self._asked_right if knowledge is Knowledge.RIGHT else self._asked
+        sprayed = self._sprayed(credential, now)
         return LoginFacts(
             standing=standing,
             knowledge=knowledge,
@@ -152,8 +161,8 @@ class Logins:
             locked=locked,
             refused_ago_s=refused_ago_s,
             repeated=refused_ago_s is not None,
-            asked_ago_s=asked.ago_s(mixed(credential.pair, place.net), now),
-            sprayed=self._sprayed(credential, now),
+            asked_ago_s=asked.ago_s(mixed(credential.pair, place.wide), now),
+            sprayed=sprayed,
             attacked=account is not None
             and account.guess_count(now) >= self.settings.attacked_guesses,
             lane_locked=account is not None and account.lane_until > now,
@@ -161,7 +170,7 @@ class Logins:
             network_suspect=share >= 1.0,
             guessing_at_home=not self._homes.allows(place.source, now),
             proof_left=self._proof_left(credential, knowledge, now),
-            patience_left=self.patience >= 1.0,
+            patience_left=self._patience_left(place, sprayed=sprayed, now=now),
         )
 
     def suspect_score(self, place: Place, parent: int, now: float) -> float:
@@ -184,15 +193,13 @@ class Logins:
         """A Rule refused it without the backend; what it adds to the address's score."""
         right = facts.knowledge is Knowledge.RIGHT
         asked = self._asked_right if right else self._asked
-        asked.ask(mixed(credential.pair, place.net), now)
+        asked.ask(mixed(credential.pair, place.wide), now)
         if right:
             self.patience -= 1.0
             return 0.0
         if facts.repeated or facts.asked_ago_s is not None or self.outages.outage(now):
             return 0.0
         sure = facts.knowledge is Knowledge.WRONG or facts.trap
-        if not facts.account_known:
-            sure = sure or self.newcomers.learned
         return self._count(credential, place, facts, 1.0 if sure else MAYBE, now)
 
     def failed(self, credential: Credential, place: Place, facts: LoginFacts, now: float) -> float:
@@ -273,7 +280,7 @@ class Logins:
             self._sprays.add(credential.password, credential.account, now)
         account = self.accounts.get(credential.account)
         counts = facts.knowledge is Knowledge.WRONG or facts.learned
-        if counts and self._crowd(place, now) < CROWD:
+        if counts and not self._is_crowd(place, self._network_share(place, now), now):
             self.level.guessed(share, now)
         if account is None or credential.password is None:
             return
@@ -320,7 +327,7 @@ class Logins:
         else:
             found = self.locks.take(account, kind) is not None
             if known is not None:
-                known.new_nets.clear()
+                known.forget_new_nets()
         if found:
             self.changes.lock(account, kind)
         return found
@@ -351,6 +358,12 @@ class Logins:
         if knowledge is Knowledge.WRONG:
             return True  # whoever the account is at home with, this is not its password
         return (self.newcomers if account is None else self.familiarity).learned
+
+    def _patience_left(self, place: Place, *, sprayed: bool, now: float) -> bool:
+        """Whether a right password may be asked to come again. What is kept back is for those that
+        something speaks against; the clean ones have the rest."""
+        suspicious = sprayed or self.scores.sources.value(place.source, now) >= SUSPICION
+        return self.patience >= (-MOST_PATIENCE if suspicious else CLEAN_PATIENCE)
 
     def _proof_left(self, credential: Credential, knowledge: Knowledge, now: float) -> bool:
         """An account's own allowance, and for surely wrong passwords one for all, which a guesser

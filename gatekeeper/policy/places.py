@@ -48,7 +48,8 @@ class Places:
             return
         self._crowds.pop(place, None)
         bits = 0 if crowd is None or now - crowd.last_at > WINDOW_S else crowd.accounts
-        self._crowds[place] = _Crowd(bits | 1 << (account % 64), now)
+        last_at = now if crowd is None else max(now, crowd.last_at)  # logins of the past come late
+        self._crowds[place] = _Crowd(bits | 1 << (account % 64), last_at)
         if len(self._crowds) > self._capacity:
             del self._crowds[next(iter(self._crowds))]
 

@@ -18,7 +18,7 @@ from gatekeeper.policy.keys import (
     place,
     source_prefix,
 )
-from gatekeeper.policy.levels import Learning
+from gatekeeper.policy.levels import FAMILIARITY, NEWCOMERS, Learning
 from gatekeeper.policy.scores import SourceScores
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import (
@@ -83,8 +83,8 @@ def recall(evidence: Evidence, memories: Iterable[Memory], now: float) -> None:
             case AccountLock():
                 _recall_lock(evidence, memory, now)
             case Learned(unfamiliar_share=share):
-                evidence.logins.familiarity = Learning(share)
-                evidence.logins.newcomers = Learning(share)
+                evidence.logins.familiarity = Learning(FAMILIARITY, share)
+                evidence.logins.newcomers = Learning(NEWCOMERS, share)
             case Unlocked():
                 pass
 
@@ -120,8 +120,8 @@ def _score(
 ) -> list[Memory]:
     scores = _scores(evidence, scope)
     value = (scores.networks if parent else scores.sources).value(key, now)
-    if value < MIN_SCORE:
-        return []
+    if 0 < value < MIN_SCORE:
+        return []  # but nought is written: it takes back what was kept before
     prefix = parent_prefix(key) if parent else source_prefix(key)
     return [SourceScore(scope, prefix, value, now)]
 

@@ -15,8 +15,8 @@ from gatekeeper.settings import PolicySettings
 
 FAMILIAR_SHARE: Final = 0.3  # where an account is at home it is mistyped by its owner
 NO_ACCOUNT_TIMES: Final = 2.0
-MOST_ACCOUNTS_TIMES: Final = 5.0
 SPRAYED_WEIGHT: Final = 3.0
+MOST_TIMES: Final = 3.0  # of a failure: a ban is for who goes on, not for one bad guess
 TRAP_WEIGHT: Final = 10.0
 ACCIDENT_SHARE: Final = 0.1  # of a violation: 80 accidents within a half-life make a ban
 
@@ -83,8 +83,9 @@ def guess_weight(
     else:
         if newcomers_learned and not login.account_known:
             weight *= NO_ACCOUNT_TIMES
-        weight *= min(MOST_ACCOUNTS_TIMES, max(1.0, accounts_failed))
+        weight *= max(1.0, accounts_failed - 1)  # one person has two spellings of one name
         weight += SPRAYED_WEIGHT if login.sprayed else 0.0
+        weight = min(weight, MOST_TIMES * settings.auth_failure_weight)
     return weight + (TRAP_WEIGHT if login.trap else 0.0)
 
 
