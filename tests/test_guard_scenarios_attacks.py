@@ -139,6 +139,18 @@ def test_own_account_does_not_make_a_botnet_at_home(world: World) -> None:
     assert Campaign(answers).share < 0.15
 
 
+def test_own_logins_do_not_put_the_alarm_out_of_reach(world: World) -> None:
+    """Between two guesses he logs in as himself from three more networks."""
+    world.passwords["mallory"] = "his own"
+    botnet, answers = iter(addresses(1600)), []
+    for guess in range(400):
+        for _ in range(3):
+            world.login("mallory", next(botnet), "his own")
+        answers.append(world.login(f"user{guess % PEOPLE}", next(botnet), f"guess {guess}"))
+        world.wait(60)
+    assert Campaign(answers).share < 0.15
+
+
 def test_own_account_from_everywhere_does_not_unlearn_who_is_at_home(world: World) -> None:
     """What is rare among logins is learnt from accounts, not from one that is everywhere."""
     world.passwords["mallory"] = "his own"

@@ -15,7 +15,7 @@ from gatekeeper.events import (
 )
 from gatekeeper.policy.evidence import Evidence, Seen
 from gatekeeper.policy.keys import Place, place
-from gatekeeper.policy.levels import Learning
+from gatekeeper.policy.levels import FAMILIARITY, Learning
 from gatekeeper.policy.recipients import NEW_NET_RECIPIENTS, NEW_NET_S
 from gatekeeper.prefix import entity
 from gatekeeper.remembered import LockKind
@@ -214,7 +214,7 @@ def test_account_over_its_burst_is_told_wherever_it_sends_from(evidence: Evidenc
 
 
 def test_account_that_sends_much_from_a_new_network_is_held(evidence: Evidence) -> None:
-    evidence.logins.familiarity = Learning(0.0)
+    evidence.logins.familiarity = Learning(FAMILIARITY, share=0.0)
     outcome(evidence, "right", AuthResult.SUCCESS, ELSEWHERE)
     outcome(evidence, "right", AuthResult.SUCCESS, HOME)
     locks = [
@@ -229,7 +229,7 @@ def test_account_that_sends_much_from_a_new_network_is_held(evidence: Evidence) 
 
 
 def test_account_that_sends_much_a_while_after_it_came_is_not_held(evidence: Evidence) -> None:
-    evidence.logins.familiarity = Learning(0.0)
+    evidence.logins.familiarity = Learning(FAMILIARITY, share=0.0)
     outcome(evidence, "right", AuthResult.SUCCESS, ELSEWHERE)
     outcome(evidence, "right", AuthResult.SUCCESS, HOME)
     later = NOW + NEW_NET_S + 1

@@ -8,6 +8,7 @@ from gatekeeper.policy import levels
 from gatekeeper.policy.levels import AttackLevel, Decayed, Learning, OutageWatch
 
 NOW = 1_700_000_000.0
+SHARES = levels.NEWCOMERS
 
 
 # -- sums that decay -----------------------------------------------------------------------------
@@ -54,10 +55,18 @@ def test_guesses_that_may_be_right_count_less() -> None:
 
 def test_where_strangers_log_in_more_guesses_are_peace() -> None:
     level = AttackLevel()
-    for _ in range(10):
+    for _ in range(100):
         level.logged_in(NOW)
     assert not guessed(level, levels.LEVEL_FLOOR)
-    assert guessed(level, 10 * levels.LEVEL_PER_LOGIN)
+    assert guessed(level, 100 * levels.LEVEL_PER_LOGIN + 1)
+
+
+def test_no_number_of_logins_puts_the_level_out_of_reach() -> None:
+    """An attacker may have an account, and log in from everywhere."""
+    level = AttackLevel()
+    for _ in range(100_000):
+        level.logged_in(NOW)
+    assert guessed(level, 100_000)
 
 
 def test_level_once_high_stays_until_guesses_are_half() -> None:
@@ -94,28 +103,28 @@ def learned_after(learning: Learning, logins: int) -> int | None:
 
 
 def test_nothing_is_known_at_a_cold_start() -> None:
-    assert not Learning().learned
+    assert not Learning(SHARES).learned
 
 
 def test_people_are_learnt_from_their_logins() -> None:
-    needed = learned_after(Learning(), 5000)
+    needed = learned_after(Learning(SHARES), 5000)
     assert needed is not None
     assert 256 < needed < 2000
 
 
 def test_recalled_share_needs_no_learning() -> None:
-    assert Learning(levels.LEARNED_SHARE / 2).learned
+    assert Learning(SHARES, SHARES[0] / 2).learned
 
 
 def test_where_rare_things_are_common_nothing_is_learnt() -> None:
-    learning = Learning()
+    learning = Learning(SHARES)
     for number in range(20_000):
         learning.note(rare=number % 20 == 0)
     assert not learning.learned
 
 
 def test_one_rare_login_unlearns_nothing_and_a_wave_of_them_does() -> None:
-    learning = Learning(levels.LEARNED_SHARE / 2)
+    learning = Learning(SHARES, SHARES[0] / 2)
     learning.note(rare=True)
     assert learning.learned
     for _ in range(20):
@@ -125,7 +134,7 @@ def test_one_rare_login_unlearns_nothing_and_a_wave_of_them_does() -> None:
 
 @given(st.lists(st.booleans(), max_size=300))
 def test_share_is_a_share(notes: list[bool]) -> None:
-    learning = Learning()
+    learning = Learning(SHARES)
     for rare in notes:
         learning.note(rare=rare)
         assert 0.0 <= learning.share <= 1.0

@@ -82,8 +82,8 @@ class Story:
 
     def learn(self) -> None:
         """Nearly everybody has been seen, and where he is at home."""
-        self.logins.familiarity = Learning(levels.LEARNED_SHARE / 10)
-        self.logins.newcomers = Learning(levels.LEARNED_SHARE / 10)
+        self.logins.familiarity = Learning(levels.FAMILIARITY, share=0.0)
+        self.logins.newcomers = Learning(levels.NEWCOMERS, share=0.0)
 
     def score(self, where: Place) -> float:
         return self.logins.scores.sources.value(where.source, self.now)

@@ -12,9 +12,8 @@ from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.weights import (
     ACCIDENT_SHARE,
     FAMILIAR_SHARE,
-    MOST_ACCOUNTS_TIMES,
+    MOST_TIMES,
     NO_ACCOUNT_TIMES,
-    SPRAYED_WEIGHT,
     TRAP_WEIGHT,
     Severity,
     guess_weight,
@@ -54,18 +53,30 @@ def test_unknown_account_weighs_more_once_the_known_ones_are_learnt() -> None:
     assert weight(login(account_known=True), learned=True) == 1.5
 
 
-@pytest.mark.parametrize(
-    ("accounts_failed", "times"), [(0.1, 1.0), (1.0, 1.0), (2.5, 2.5), (1e6, MOST_ACCOUNTS_TIMES)]
-)
-def test_list_of_accounts_weighs_more_than_one_persons(
-    accounts_failed: float, times: float
-) -> None:
-    assert weight(login(), accounts_failed=accounts_failed) == 1.5 * times
+def test_list_of_accounts_weighs_more_than_one_persons_up_to_a_bound() -> None:
+    weights = [weight(login(), accounts_failed=failed / 2) for failed in range(40)]
+    assert weights == sorted(weights)
+    assert weights[0] == weights[2] == 1.5, "one account is one person's"
+    assert weights[-1] == 1.5 * MOST_TIMES
 
 
-def test_sprayed_password_and_trap_account_add_to_it() -> None:
-    assert weight(login(sprayed=True)) == 1.5 + SPRAYED_WEIGHT
+def test_sprayed_password_weighs_more_and_a_trap_account_most() -> None:
+    assert weight(login()) < weight(login(sprayed=True)) <= 1.5 * MOST_TIMES
     assert weight(login(trap=True)) == 1.5 + TRAP_WEIGHT
+
+
+@given(st.booleans(), st.booleans(), st.booleans(), st.floats(0.0, 1e9))
+def test_no_guess_but_at_a_trap_bans_by_itself(
+    known: bool, learned: bool, sprayed: bool, accounts_failed: float
+) -> None:
+    facts = login(account_known=known, sprayed=sprayed)
+    heaviest = guess_weight(
+        facts,
+        newcomers_learned=learned,
+        accounts_failed=accounts_failed,
+        settings=PolicySettings(),
+    )
+    assert heaviest <= PolicySettings().auth_ban_score / 2
 
 
 def test_trap_account_alone_bans_by_default() -> None:
