@@ -11,25 +11,27 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import trio
 
 from gatekeeper import __version__, host
-from gatekeeper.abc import BanChange, Enforcer, Store
+from gatekeeper.abc import BanChange, Enforcer
 from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.config import load
 from gatekeeper.control import SOCKET_NAME, Control
 from gatekeeper.control import serve as serve_control
+from gatekeeper.durable import load_account_secret, open_store
 from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer
 from gatekeeper.errors import EnforcerError, GatekeeperError
 from gatekeeper.explain import Explain
 from gatekeeper.guard import Guard
+from gatekeeper.health import Health
 from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
@@ -37,13 +39,12 @@ from gatekeeper.prefix import entity
 from gatekeeper.propagation import enforcer_feed, store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
+from gatekeeper.remembering import PolicyMemory, Remembering
 from gatekeeper.server import Server
 from gatekeeper.session.dialogue import Service
 from gatekeeper.sessions import End, SessionTable
 from gatekeeper.settings import Mode, Settings
 from gatekeeper.startup import Prepared, Services, never_banned, prepare
-from gatekeeper.store.memory import MemoryStore
-from gatekeeper.store.sqlite import SqliteStore
 from gatekeeper.stuck import Lookout
 from gatekeeper.verdict import Reason
 
@@ -86,6 +87,7 @@ class App:
         self._boot_at = self._started_at - time.monotonic()
         self._log = stderr_log()
         self._chronicle = Chronicle(self._log)
+        self._health = Health(self._chronicle.health)
         self._table = SessionTable(self._chronicle.session, self._chronicle.fault)
         self._readiness = Readiness()
         self._idlers = Idlers(settings, self._chronicle.would_end)
@@ -101,13 +103,12 @@ class App:
             settings,
             self._ledger,
             clock=self._steady,
-            account_secret=secrets.token_bytes(32),
+            account_secret=load_account_secret(settings, self._health.of("store")),
             password_secret=secrets.token_bytes(32),
             on_verdict=self._chronicle.verdict,
             on_lock=self._chronicle.lock,
         )
         self._ledger.subscribe(self._on_ban)
-        self._health: dict[str, str] = {"store": "ok", "enforcer": "ok"}
         self._enforcer: Enforcer = MemoryEnforcer(time.time)
         self._server: Server | None = None
         self._allowed = trio.Event()  # the kernel is to hear of a new allow list
@@ -131,13 +132,21 @@ class App:
             outer.cancel_scope.cancel()
 
     async def _serve(self, outer: trio.Nursery, signals: AsyncIterator[int]) -> None:
-        store = await self._open_store()
+        store = await open_store(
+            self._settings, self._ledger, self._guard, self._health.of("store")
+        )
         self._enforcer = self._open_enforcer()
         store_follows = store_feed(
-            self._ledger, store, clock=time.time, on_health=self._health_of("store")
+            self._ledger, store, clock=time.time, on_health=self._health.of("store")
         )
         kernel_follows = enforcer_feed(
-            self._ledger, self._enforcer, clock=time.time, on_health=self._health_of("enforcer")
+            self._ledger, self._enforcer, clock=time.time, on_health=self._health.of("enforcer")
+        )
+        remembering = Remembering(
+            PolicyMemory(self._guard.evidence, self._steady),
+            store,
+            clock=time.time,
+            on_health=self._health.of("store"),
         )
         if isinstance(self._enforcer, KernelClient):
             self._enforcer.on_rebuilt = kernel_follows.refill
@@ -145,6 +154,7 @@ class App:
             outer.start_soon(self._look_after_table, self._enforcer)
         outer.start_soon(self._prune_forever)
         outer.start_soon(store_follows.run)
+        outer.start_soon(remembering.run)
         outer.start_soon(kernel_follows.run)
         accounts = AccountVerbs(self._guard, self._table)
         explain = Explain(self._guard, self._ledger, self._enforcer, accounts)
@@ -164,6 +174,7 @@ class App:
         with trio.move_on_after(_GOODBYE_S):
             await kernel_follows.flush()
             await store_follows.flush()
+            await remembering.flush()
             await self._enforcer.aclose()
             await store.aclose()
 
@@ -259,22 +270,6 @@ class App:
 
     # -- adapters ---------------------------------------------------------------------------
 
-    async def _open_store(self) -> Store:
-        memory_s = self._settings.policy.ban_memory_s
-        path = self._settings.store.path
-        if path is None:
-            return MemoryStore(memory_s)
-        opened = None
-        try:
-            opened = await SqliteStore.open(path, memory_s)
-            self._ledger.restore(await opened.load(time.time()))
-        except GatekeeperError as error:  # protection goes on without its memory
-            self._health_of("store")(error)
-            if opened is not None:
-                await opened.aclose()
-            return MemoryStore(memory_s)
-        return opened
-
     def _open_enforcer(self) -> Enforcer:
         if self._prepared.kernel is None:
             return MemoryEnforcer(time.time)
@@ -288,13 +283,6 @@ class App:
     def _on_ban(self, change: BanChange) -> None:
         ended = self._table.end_banned(change) if isinstance(change, Ban) else 0
         self._chronicle.ban(change, ended)
-
-    def _health_of(self, part: str) -> Callable[[GatekeeperError | None], None]:
-        def say(error: GatekeeperError | None) -> None:
-            self._health[part] = "ok" if error is None else str(error)
-            self._chronicle.health(part, error)
-
-        return say
 
     def _status(self) -> dict[str, object]:
         server = self._server
@@ -311,6 +299,6 @@ class App:
             "accepted": server.accepted if server else 0,
             "refused_banned": server.refused_banned if server else 0,
             "enforcer": type(self._enforcer).__name__,
-            "enforcer_health": self._prepared.without_kernel or self._health["enforcer"],
-            "store_health": self._health["store"],
+            "enforcer_health": self._prepared.without_kernel or self._health.state("enforcer"),
+            "store_health": self._health.state("store"),
         }

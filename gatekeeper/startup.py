@@ -39,6 +39,7 @@ def prepare(settings: Settings) -> Prepared:
     host.own_directory(settings.run_dir, settings.user)
     if settings.store.path is not None:
         host.own_directory(settings.store.path.parent, settings.user)
+        host.own_directory(settings.state_dir, settings.user)
     sockets = []
     for listener in settings.listeners:
         for endpoint in listener.bind:
