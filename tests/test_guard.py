@@ -36,7 +36,7 @@ from gatekeeper.policy.recipient_rules import FREE_UNKNOWN
 from gatekeeper.policy.recipients import NEW_NET_RECIPIENTS
 from gatekeeper.policy.rules import BUILT_IN, BuiltIn
 from gatekeeper.prefix import Prefix
-from gatekeeper.remembered import LockKind
+from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
 
 
@@ -153,11 +153,14 @@ async def test_unbanned_client_starts_anew(bench: Bench) -> None:
 
 
 async def test_lifting_a_networks_ban_leaves_its_members_scores(bench: Bench) -> None:
-    await bench.guesses(client(), 2)
+    """The one with the network's own address included."""
+    first = client("203.0.113.0")
+    await bench.guesses(first, 2)
+    before = bench.score(first)
     network = Prefix.parse("203.0.113.0/24")
     bench.ledger.ban(network, Scope.AUTH, Reason.OPERATOR)
     bench.ledger.lift(network, Scope.AUTH)
-    assert bench.score(client()) > 0.0
+    assert bench.score(first) == before > 0.0
 
 
 # -- what counts ---------------------------------------------------------------------------------
@@ -301,6 +304,18 @@ async def test_guess_that_is_refused_here_may_be_the_one_that_bans(bench: Bench)
     verdict = await bench.attempt(client(), "x", "root")
     assert verdict.ban
     assert [ban.prefix for ban in bench.bans()] == [client().entity]
+
+
+async def test_login_at_a_locked_account_is_no_guess(bench: Bench) -> None:
+    """Its phones go on, with whatever they have."""
+    logins = bench.guard.evidence.logins
+    logins.locks.put(
+        AccountLock(logins.account_key("ann"), LockKind.OPERATOR, bench.now, until=None)
+    )
+    verdicts = [await bench.attempt(client(), f"password {n}") for n in range(3 * GUESSES)]
+    assert {verdict.reason for verdict in verdicts} == {Reason.ACCOUNT_LOCKED}
+    assert bench.score(client()) == 0.0
+    assert bench.bans() == []
 
 
 async def test_local_refusal_is_as_late_as_the_backends_would_be(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from gatekeeper.events import (
     RcptResult,
 )
 from gatekeeper.prefix import Prefix
+from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import Mode
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
 
@@ -38,6 +39,17 @@ async def test_allowed_network_passes_and_is_never_counted() -> None:
     assert bench.heard == []
     verdicts = [await bench.outcome(OFFICE, f"other {n}") for n in range(GUESSES)]
     assert verdicts[-1] == BAN, "only the rest of the world is judged"
+
+
+async def test_what_the_operator_has_locked_is_locked_in_an_allowed_network_too() -> None:
+    bench = Bench(replace(SETTINGS, allow=(Prefix.parse("203.0.113.0/24"),)))
+    logins = bench.guard.evidence.logins
+    logins.locks.put(AccountLock(logins.account_key("ann"), LockKind.OPERATOR, bench.now, None))
+    locked = Verdict(Action.REJECT, Reason.ACCOUNT_LOCKED)
+    assert await bench.attempt(client(), "right") == locked
+    assert await bench.outcome(client(), "right", result=AuthResult.SUCCESS) == locked
+    assert await bench.outcome(client(), "wrong") == PASS, "the backend has refused it"
+    assert await bench.attempt(client(), "right", "bob") == PASS
 
 
 async def test_never_banned_host_is_refused_but_not_shut_out() -> None:
