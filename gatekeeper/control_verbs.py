@@ -146,7 +146,7 @@ class Control:
             yield ban_row(ban, now, held.get((ban.prefix, ban.scope)))
         for key, one in held.items():
             if key not in known:
-                yield _kernel_row(one)
+                yield kernel_row(one)
 
     async def _do_ban_add(self, arguments: Arguments) -> Pieces:
         prefix = Prefix.parse(arguments.text("prefix"))
@@ -193,7 +193,7 @@ class Control:
             raise Refusal(Code.FAILED, str(error)) from error
         if not held:
             raise Refusal(Code.NOT_FOUND, f"{prefix} is not banned")
-        return [_kernel_row(ban) | {"remaining_s": round(ban.remaining_s, 1)} for ban in held]
+        return [kernel_row(ban) | {"remaining_s": round(ban.remaining_s, 1)} for ban in held]
 
 
 def ban_row(ban: Ban, now: float, held: HeldBan | None) -> dict[str, object]:
@@ -212,7 +212,7 @@ def ban_row(ban: Ban, now: float, held: HeldBan | None) -> dict[str, object]:
     }
 
 
-def _kernel_row(held: HeldBan) -> dict[str, object]:
+def kernel_row(held: HeldBan) -> dict[str, object]:
     """A ban the kernel holds and the Ledger does not know, in the shape of `ban_row`."""
     return {
         "prefix": str(held.prefix),

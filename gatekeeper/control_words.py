@@ -82,15 +82,23 @@ Verb = Callable[[Arguments], Awaitable[Pieces]]
 
 
 def whole(reply: Mapping[str, object]) -> Pieces:
+    """`{"ok": true, reply…}` in one piece, for what is known to be short."""
     return iter((json.dumps({"ok": True, **reply}, default=str),))
 
 
-def listing(name: str, rows: Iterator[Mapping[str, object]], extra: Mapping[str, object]) -> Pieces:
+def listing(
+    name: str, rows: Iterator[Mapping[str, object] | None], extra: Mapping[str, object]
+) -> Pieces:
     """`{"ok": true, extra…, name: [rows…]}`, a few hundred rows a piece: a million bans neither
-    stop the loop nor stand in memory as text."""
+    stop the loop nor stand in memory as text.
+
+    A row of None is not listed: it says that what yields the rows has searched for a while, and a
+    search that finds little must not stop the loop either.
+    """
     yield json.dumps({"ok": True, **extra})[:-1] + f', "{name}": ['
     comma = ""
-    while batch := [json.dumps(row) for _, row in zip(range(ROWS_PER_PIECE), rows, strict=False)]:
-        yield comma + ", ".join(batch)
-        comma = ", "
+    while batch := [row for _, row in zip(range(ROWS_PER_PIECE), rows, strict=False)]:
+        found = [json.dumps(row) for row in batch if row is not None]
+        yield (comma + ", ".join(found)) if found else ""
+        comma = ", " if found else comma
     yield "]}"

@@ -1,4 +1,4 @@
-"""The command line: `gatekeeper run | check | ban | who | kick | status`.
+"""The command line: `gatekeeper run | check | ban | account | explain | who | kick | status | …`.
 
 Commands import what they need when they are called, so that `gatekeeper ban add` in an incident
 starts at once. Exit codes are the operator's contract and are given in one place, `Commands`.
@@ -12,8 +12,10 @@ from typing import Any, Final
 import click
 
 from gatekeeper import __version__
+from gatekeeper.cli.accounts import account
 from gatekeeper.cli.ban import ban
 from gatekeeper.cli.exits import FAILED, exit_code, say
+from gatekeeper.cli.explain import explain
 from gatekeeper.cli.import_logs import import_
 from gatekeeper.cli.options import config_option
 from gatekeeper.cli.sessions import kick, status, who
@@ -104,7 +106,9 @@ def check(config: Path, text_only: bool) -> None:
     click.echo(f"{config}: ok")
 
 
+cli.add_command(account)
 cli.add_command(ban)
+cli.add_command(explain)
 cli.add_command(who)
 cli.add_command(kick)
 cli.add_command(status)

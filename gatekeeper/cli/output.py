@@ -39,11 +39,16 @@ def print_rows(
 
 def print_table(lines: list[list[str]]) -> None:
     """Print `lines` of cells in aligned columns; the first one is the heading."""
+    for line in aligned(lines):
+        click.echo(line)
+
+
+def aligned(lines: list[list[str]]) -> list[str]:
+    """`lines` of cells in aligned columns, with what a terminal would act on escaped."""
     shown = [[printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for line in shown:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+    padded = (map(str.ljust, line, widths) for line in shown)
+    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def duration_cell(seconds: object) -> str:

@@ -54,5 +54,15 @@ def status(config: Path, socket: Path | None, output: str) -> None:
         return
     width = max(map(len, report), default=0)
     for key, value in report.items():
-        shown = duration_cell(value) if key.endswith("_s") else str(value)
+        shown = duration_cell(value) if key.endswith("_s") else _status_cell(value)
         click.echo(f"{key.removesuffix('_s').ljust(width)}  {printable(shown)}")
+
+
+def _status_cell(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{name} {count}" for name, count in value.items()) or "-"
+        case _:
+            return str(value)
