@@ -151,7 +151,7 @@ class Guard:
     def score(self, entity: Prefix, scope: Scope) -> float:
         """The score of `entity` in `scope` as it is now; 0 where nothing is known of it."""
         evidence, where = self.evidence, place(entity)
-        scores = evidence.mx_scores if scope is Scope.MX else evidence.logins.scores
+        scores = evidence.mx_scores if scope is Scope.MX else evidence.logins.neighbourhood.scores
         return scores.sources.value(where.source, self._clock())
 
     # -- the parts --------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import pytest
 from scenarios import POLICY, RETRY_S, Campaign, World, addresses, attack
 
-from gatekeeper.policy import logins
+from gatekeeper.policy import allowances
 
 ATTACKER = "203.0.113.66"
 PEOPLE = 40
@@ -187,7 +187,7 @@ def test_stuffers_wrong_pairs_get_no_further_than_the_allowance_though_he_retrie
         answers.append(world.login(*guess))
         world.wait(RETRY_S)
         answers.append(world.login(*guess))
-    allowance = logins._ALL_PROOFS.burst + 400 * RETRY_S / logins._ALL_PROOFS.period_s
+    allowance = allowances.ALL_PROOFS.burst + 400 * RETRY_S / allowances.ALL_PROOFS.period_s
     assert Campaign(answers).forwarded < FIRST_DOZEN + allowance
     assert "decoy" in {answer.action for answer in answers}
 

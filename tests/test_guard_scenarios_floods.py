@@ -25,8 +25,8 @@ def small(world: World) -> World:
     """Every table that takes a capacity has a small one."""
     logins, policy = world.guard.evidence.logins, world.simulation.settings.policy
     logins.accounts = Accounts(SMALL)
-    logins.sources, logins.nets = Places(SMALL), Places(SMALL)
-    logins.scores = scores(policy.auth_half_life_s)
+    logins.neighbourhood.sources, logins.neighbourhood.nets = Places(SMALL), Places(SMALL)
+    logins.neighbourhood.scores = scores(policy.auth_half_life_s)
     logins._bad_pairs = BadPairs(policy.repeat_window_s, SMALL)
     logins._asked = Comebacks(3600.0, SMALL)
     logins._asked_right = Comebacks(3600.0, SMALL)
@@ -65,10 +65,10 @@ def sizes(world: World) -> list[int]:
     logins = world.guard.evidence.logins
     tables = (
         logins.accounts,
-        logins.sources,
-        logins.nets,
-        logins.scores.sources,
-        logins.scores.networks,
+        logins.neighbourhood.sources,
+        logins.neighbourhood.nets,
+        logins.neighbourhood.scores.sources,
+        logins.neighbourhood.scores.networks,
         logins._bad_pairs,
         world.guard.evidence.harvest,
     )

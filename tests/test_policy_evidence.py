@@ -117,8 +117,8 @@ def test_outcome_of_an_attempt_is_told_from_the_one_before(evidence: Evidence) -
     accounts = evidence.logins.accounts
     assert accounts.get(evidence.logins.account_key("ann")) is not None
     assert accounts.get(evidence.logins.account_key("bob")) is None
-    assert evidence.logins.scores.sources.value(HOME.source, NOW) == 0.0
-    assert evidence.logins.scores.sources.value(ELSEWHERE.source, NOW) > 0.0
+    assert evidence.logins.neighbourhood.scores.sources.value(HOME.source, NOW) == 0.0
+    assert evidence.logins.neighbourhood.scores.sources.value(ELSEWHERE.source, NOW) > 0.0
 
 
 def test_refusal_without_the_backend_is_counted_in_the_facts(evidence: Evidence) -> None:
@@ -132,7 +132,9 @@ def test_ban_is_paid_for_by_half(evidence: Evidence) -> None:
     for number in range(9):
         outcome(evidence, f"guess {number}")
     evidence.start_anew(Scope.AUTH, HOME.source, 10.0, NOW)
-    assert evidence.logins.scores.sources.value(HOME.source, NOW) == pytest.approx(5.0)
+    assert evidence.logins.neighbourhood.scores.sources.value(HOME.source, NOW) == pytest.approx(
+        5.0
+    )
 
 
 def test_unbanned_address_starts_anew_in_its_scope(evidence: Evidence) -> None:

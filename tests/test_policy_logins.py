@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gatekeeper.events import AuthAttempt
-from gatekeeper.policy import levels
+from gatekeeper.policy import levels, neighbourhood
 from gatekeeper.policy import logins as module
 from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.facts import LoginFacts
@@ -86,7 +86,7 @@ class Story:
         self.logins.newcomers = Learning(levels.NEWCOMERS, share=0.0)
 
     def score(self, where: Place) -> float:
-        return self.logins.scores.sources.value(where.source, self.now)
+        return self.logins.neighbourhood.scores.sources.value(where.source, self.now)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_cold_start_has_learnt_nothing_of_unknown_passwords(story: Story) -> Non
 
 
 def test_where_many_log_in_strangers_are_to_be_expected(story: Story) -> None:
-    for number in range(module.CROWD):
+    for number in range(neighbourhood.CROWD):
         story.succeeds(HOME, account=f"guest{number}")
     story.succeeds(ELSEWHERE)
     assert story.facts(HOME).standing is Standing.SEMI
@@ -141,7 +141,7 @@ def test_where_many_log_in_strangers_are_to_be_expected(story: Story) -> None:
 
 
 def test_crowd_from_which_much_is_guessed_is_none(story: Story) -> None:
-    for number in range(module.CROWD):
+    for number in range(neighbourhood.CROWD):
         story.succeeds(HOME, account=f"guest{number}")
     story.succeeds(ELSEWHERE)
     for guess in range(60):
@@ -150,20 +150,20 @@ def test_crowd_from_which_much_is_guessed_is_none(story: Story) -> None:
 
 
 def test_ban_score_grows_with_the_accounts_at_home(story: Story) -> None:
-    assert story.logins.ban_score(HOME, NOW) == POLICY.auth_ban_score
+    assert story.logins.neighbourhood.ban_score(HOME, NOW) == POLICY.auth_ban_score
     for number in range(5):
         story.succeeds(HOME, account=f"user{number}")
     expected = POLICY.auth_ban_score + 5 * POLICY.auth_ban_score_per_account
-    assert story.logins.ban_score(HOME, NOW) == expected
-    assert story.logins.ban_score(ELSEWHERE, NOW) == POLICY.auth_ban_score
+    assert story.logins.neighbourhood.ban_score(HOME, NOW) == expected
+    assert story.logins.neighbourhood.ban_score(ELSEWHERE, NOW) == POLICY.auth_ban_score
 
 
 def test_address_is_spared_for_a_while_after_a_login(story: Story) -> None:
-    assert not story.logins.spared(HOME, NOW)
+    assert not story.logins.neighbourhood.spared(HOME, NOW)
     story.succeeds(HOME)
-    assert story.logins.spared(HOME, NOW + POLICY.ban_spares_s)
-    assert not story.logins.spared(HOME, NOW + POLICY.ban_spares_s + 1)
-    assert not story.logins.spared(at("203.0.113.10"), NOW), "its neighbour is not"
+    assert story.logins.neighbourhood.spared(HOME, NOW + POLICY.ban_spares_s)
+    assert not story.logins.neighbourhood.spared(HOME, NOW + POLICY.ban_spares_s + 1)
+    assert not story.logins.neighbourhood.spared(at("203.0.113.10"), NOW), "its neighbour is not"
 
 
 # -- guesses -------------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def test_one_account_makes_few_places_look_inhabited(story: Story) -> None:
     for number in range(3 * module.PLACES_A_DAY):
         story.succeeds(at(f"10.0.{number}.1"), account="own")
     inhabited = sum(
-        story.logins.sources.knows(at(f"10.0.{number}.1").source)
+        story.logins.neighbourhood.sources.knows(at(f"10.0.{number}.1").source)
         for number in range(3 * module.PLACES_A_DAY)
     )
     assert inhabited <= module.PLACES_A_DAY
@@ -424,4 +424,4 @@ def test_guessing_at_many_accounts_is_no_outage(story: Story) -> None:
 
 def test_settings_may_be_replaced_at_any_time(story: Story) -> None:
     story.logins.settings = replace(POLICY, auth_ban_score=99.0)
-    assert story.logins.ban_score(HOME, NOW) == 99.0
+    assert story.logins.neighbourhood.ban_score(HOME, NOW) == 99.0

@@ -279,7 +279,7 @@ def no_news(error: GatekeeperError | None) -> None:
 
 
 def score(guard: Evidence, where: Place) -> float:
-    return guard.logins.scores.sources.value(where.source, clock())
+    return guard.logins.neighbourhood.scores.sources.value(where.source, clock())
 
 
 async def restarted(store: Store) -> Evidence:

@@ -87,21 +87,21 @@ class Evidence:
         credential = self.logins.credential(event)
         login = self.logins.facts(credential, place, now)
         self._last = event, credential, login
-        score = self.logins.scores.sources.value(place.source, now)
+        score = self.logins.neighbourhood.scores.sources.value(place.source, now)
         return Seen(self._facts(Scope.AUTH, place, score, score, now, login), credential)
 
     def outcome(self, event: AuthOutcome, place: Place, now: float) -> Seen:
         """The backend's word on a credential."""
         logins = self.logins
         credential, login = self._known(event.attempt, place, now)
-        before = logins.scores.sources.value(place.source, now)
+        before = logins.neighbourhood.scores.sources.value(place.source, now)
         lock = None
         if event.result is AuthResult.FAILURE:
             logins.failed(credential, place, login, now)
         elif event.result is AuthResult.SUCCESS:
             name = event.attempt.authcid
             lock = logins.succeeded(credential, place, login, name, now)
-        after = logins.scores.sources.value(place.source, now)
+        after = logins.neighbourhood.scores.sources.value(place.source, now)
         return Seen(self._facts(Scope.AUTH, place, before, after, now, login), credential, lock)
 
     def recipient(self, event: RcptAttempt, scope: Scope, place: Place, now: float) -> Seen:
@@ -132,7 +132,7 @@ class Evidence:
         assert credential is not None, "a login has its keys"
         before = seen.facts.score
         self.logins.refused(credential, place, login, now)
-        after = self.logins.scores.sources.value(place.source, now)
+        after = self.logins.neighbourhood.scores.sources.value(place.source, now)
         return self._facts(Scope.AUTH, place, before, after, now, login)
 
     def let_through(self, seen: Seen, now: float) -> None:
@@ -161,7 +161,7 @@ class Evidence:
     # -- the parts --------------------------------------------------------------------------
 
     def _scores(self, scope: Scope) -> SourceScores:
-        return self.mx_scores if scope is Scope.MX else self.logins.scores
+        return self.mx_scores if scope is Scope.MX else self.logins.neighbourhood.scores
 
     def _facts(
         self,
@@ -176,10 +176,14 @@ class Evidence:
         ban_score, spared = self._settings.mx_ban_score, False
         if scope is Scope.AUTH:
             if before > 0 or after > 0:
-                ban_score = self.logins.ban_score(place, now)
+                ban_score = self.logins.neighbourhood.ban_score(place, now)
             else:
                 ban_score = self._settings.auth_ban_score
-            spared = login is not None and after > before and self.logins.spared(place, now)
+            spared = (
+                login is not None
+                and after > before
+                and self.logins.neighbourhood.spared(place, now)
+            )
         return Facts(
             scope, False, before, after, ban_score, spared, self._settings, login, recipient
         )

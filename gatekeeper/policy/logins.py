@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from gatekeeper.ban import Scope
 from gatekeeper.events import AuthAttempt
 from gatekeeper.policy.accounts import Account, Accounts, Knowledge, Standing
+from gatekeeper.policy.allowances import Allowances
 from gatekeeper.policy.changes import SAVED_EVERY_S, Changes
 from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.keys import Place, account_key, mixed, password_key
@@ -30,31 +31,21 @@ from gatekeeper.policy.levels import (
     OutageWatch,
 )
 from gatekeeper.policy.locks import Locks
+from gatekeeper.policy.neighbourhood import Neighbourhood
 from gatekeeper.policy.pairs import BadPairs, Comebacks
-from gatekeeper.policy.places import Places
 from gatekeeper.policy.rates import Rate, RateTable
-from gatekeeper.policy.scores import SourceScores
 from gatekeeper.policy.spraying import SpraySketch
 from gatekeeper.policy.weights import guess_weight
 from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import PolicySettings
 
 COMEBACK_S: Final = 12 * 3600.0
-CROWD: Final = 3  # accounts at home in a place that make it one where strangers are to be expected
-CROWD_SCORE: Final = 0.3  # of the ban score; of a network suspect's
 SUCCESS_CREDIT: Final = 3.0
 CREDITS_A_DAY: Final = 2  # of one account, so that a valid mailbox cannot wash guesses away
 PLACES_A_DAY: Final = 64
 MAYBE: Final = 0.5  # the weight of a credential that may be right after all
-SUSPICION: Final = 0.05  # of a score: strangers guessed from this address within a day
-FIRST_PATIENCE: Final = 3.0  # right passwords asked back before the first good logins are counted
-CLEAN_PATIENCE: Final = 1.0
-MOST_PATIENCE: Final = 10.0
 MAX_HOMES: Final = 20_000  # sources with wrong passwords of accounts at home there
-_PROOFS: Final = Rate(2, 3600.0)  # doubtful credentials of one account
-_ALL_PROOFS: Final = Rate(20, 180.0)  # of all accounts
 _COMPARABLE: Final = frozenset({"PLAIN", "LOGIN"})  # tokens are new each time
-_EVERYBODY: Final = 0
 
 
 class Credential(NamedTuple):
@@ -74,19 +65,16 @@ class Logins:
     ) -> None:
         """`account_secret` is kept over restarts, `password_secret` is made anew at each start;
         both have at most 64 octets."""
-        self.settings = settings
+        self._settings = settings
         self.traps: frozenset[int] = frozenset()
         self.accounts = Accounts()
         self.locks = Locks()
-        self.scores = SourceScores(settings.auth_half_life_s)
-        self.sources = Places()
-        self.nets = Places()
-        self.recalled = Places()  # nets known from before the start, while sources are not yet
+        self.neighbourhood = Neighbourhood(settings)
+        self.allowances = Allowances()
         self.level = AttackLevel()
         self.familiarity = Learning(FAMILIARITY)
         self.newcomers = Learning(NEWCOMERS)
         self.outages = OutageWatch()
-        self.patience = FIRST_PATIENCE
         self.changes = Changes()
         self._account_secret = account_secret
         self._password_secret = password_secret
@@ -97,8 +85,16 @@ class Logins:
         self._homes: RateTable[int] = RateTable(
             Rate(settings.familiar_guesses_hour, 3600.0 / settings.familiar_guesses_hour), MAX_HOMES
         )
-        self._proofs: RateTable[int] = RateTable(_PROOFS, MAX_HOMES)
-        self._all_proofs: RateTable[int] = RateTable(_ALL_PROOFS, 1)
+
+    @property
+    def settings(self) -> PolicySettings:
+        """The numbers in force."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: PolicySettings) -> None:
+        """Judge by these numbers from now on."""
+        self._settings = self.neighbourhood.settings = settings
 
     # -- keys -------------------------------------------------------------------------------
 
@@ -117,18 +113,6 @@ class Logins:
 
     # -- facts ------------------------------------------------------------------------------
 
-    def ban_score(self, place: Place, now: float) -> float:
-        """The score at which `place` is banned from the login ports."""
-        settings = self.settings
-        crowd = self._crowd(place, now)
-        return settings.auth_ban_score + settings.auth_ban_score_per_account * crowd
-
-    def spared(self, place: Place, now: float) -> bool:
-        """Whether somebody logged in from this address lately."""
-        known = self.sources if self.sources.knows(place.source) else self.recalled
-        last_s = known.last_s(place.source if known is self.sources else place.net, now)
-        return last_s is not None and last_s <= self.settings.ban_spares_s
-
     def facts(self, credential: Credential, place: Place, now: float) -> LoginFacts:
         """What is known of an attempt, before it is counted."""
         account = self.accounts.get(credential.account)
@@ -146,9 +130,8 @@ class Logins:
         at_home = own_standing is Standing.FAMILIAR and knowledge is Knowledge.RIGHT
         if at_home and not (trap or locked or refused_ago_s is not None):
             return _AT_HOME  # most logins: nothing else is asked of them
-        share = self._network_share(place, now)
-        standing = own_standing
-        if standing is Standing.STRANGER and self._is_crowd(place, share, now):
+        neighbourhood, standing = self.neighbourhood, own_standing
+        if standing is Standing.STRANGER and neighbourhood.is_crowd(place, now):
             standing = Standing.SEMI
         asked = self._asked_right if knowledge is Knowledge.RIGHT else self._asked
         sprayed = self._sprayed(credential, now)
@@ -164,20 +147,18 @@ class Logins:
             asked_ago_s=asked.ago_s(mixed(credential.pair, place.wide), now),
             sprayed=sprayed,
             attacked=account is not None
-            and account.guess_count(now) >= self.settings.attacked_guesses,
+            and account.guess_count(now) >= self._settings.attacked_guesses,
             lane_locked=account is not None and account.lane_until > now,
             level_high=self.level.high(now),
-            network_suspect=share >= 1.0,
+            network_suspect=neighbourhood.network_share(place, now) >= 1.0,
             guessing_at_home=not self._homes.allows(place.source, now),
-            proof_left=self._proof_left(credential, knowledge, now),
-            patience_left=self._patience_left(place, sprayed=sprayed, now=now),
+            proof_left=self.allowances.proof_left(
+                credential.account, wrong=knowledge is Knowledge.WRONG, now=now
+            ),
+            patience_left=self.allowances.patience_left(
+                suspicious=sprayed or not neighbourhood.is_clean(place, now)
+            ),
         )
-
-    def suspect_score(self, place: Place, parent: int, now: float) -> float:
-        """The score at which one of the networks around `place` is suspect."""
-        settings = self.settings
-        bonus = settings.auth_ban_score_per_account * self.nets.accounts(place.net, now)
-        return self.scores.threshold(parent, settings.network_suspect_score) + bonus
 
     # -- what became of it ------------------------------------------------------------------
 
@@ -185,9 +166,8 @@ class Logins:
         """A doubtful credential was let through on the allowance for such."""
         if facts.asked_ago_s is None or facts.knowledge is Knowledge.RIGHT:
             return
-        self._proofs.use(credential.account, now)
-        if facts.knowledge is Knowledge.WRONG:
-            self._all_proofs.use(_EVERYBODY, now)
+        wrong = facts.knowledge is Knowledge.WRONG
+        self.allowances.use_proof(credential.account, wrong=wrong, now=now)
 
     def refused(self, credential: Credential, place: Place, facts: LoginFacts, now: float) -> float:
         """A Rule refused it without the backend; what it adds to the address's score."""
@@ -195,7 +175,7 @@ class Logins:
         asked = self._asked_right if right else self._asked
         asked.ask(mixed(credential.pair, place.wide), now)
         if right:
-            self.patience -= 1.0
+            self.allowances.spend_patience()
             return 0.0
         if facts.repeated or facts.asked_ago_s is not None or self.outages.outage(now):
             return 0.0
@@ -228,20 +208,19 @@ class Logins:
         self._bad_pairs.discard(credential.pair)
         if credential.comparable and credential.password is not None:
             account.was_right(credential.pair, now)
-        self.patience = min(MOST_PATIENCE, self.patience + self.settings.asked_back_ppm / 1e6)
+        self.allowances.earn_patience(self._settings.asked_back_ppm / 1e6)
         stranger = facts.standing is Standing.STRANGER
         self._learn(account, now, new=new, stranger=stranger)
         if stranger:
             self.level.logged_in(now)
         if account.take_credit(now, CREDITS_A_DAY):
-            self.scores.sources.take_off(place.source, SUCCESS_CREDIT, now)
+            self.neighbourhood.scores.sources.take_off(place.source, SUCCESS_CREDIT, now)
         lock = self._roams(account, place, now) if stranger and not new else None
         if account.is_due(place.net, now, SAVED_EVERY_S):
             self.changes.pair(account.key, place.net)
         account.enter(place, now)
         if facts.standing is Standing.FAMILIAR or account.take_place(now, PLACES_A_DAY):
-            self.sources.add(place.source, account.key, now)
-            self.nets.add(place.net, account.key, now)
+            self.neighbourhood.enter(place, account.key, now)
         return lock
 
     # -- the parts --------------------------------------------------------------------------
@@ -252,13 +231,13 @@ class Logins:
         """Hold a guess against all it was made by and at; what it adds to the address's score."""
         if facts.knowledge is Knowledge.RIGHT or facts.knowledge is Knowledge.FORMER:
             return 0.0
-        sources = self.scores.sources
-        crowd = self._crowd(place, now)
+        sources = self.neighbourhood.scores.sources
+        at_home = self.neighbourhood.accounts(place, now)
         weight = share * guess_weight(
             facts,
             newcomers_learned=self.newcomers.learned,
-            accounts_failed=sources.different(place.source, credential.account) / (1 + crowd),
-            settings=self.settings,
+            accounts_failed=sources.different(place.source, credential.account) / (1 + at_home),
+            settings=self._settings,
         )
         if weight > 0:
             sources.add(place.source, weight, now)
@@ -273,19 +252,19 @@ class Logins:
     def _count_stranger(
         self, credential: Credential, place: Place, facts: LoginFacts, share: float, now: float
     ) -> None:
-        self.scores.add_to_networks(place, share, now)
+        self.neighbourhood.scores.add_to_networks(place, share, now)
         for parent in place.parents:
             self.changes.score(Scope.AUTH, parent, parent=True)
         if credential.password is not None:
             self._sprays.add(credential.password, credential.account, now)
         account = self.accounts.get(credential.account)
         counts = facts.knowledge is Knowledge.WRONG or facts.learned
-        if counts and not self._is_crowd(place, self._network_share(place, now), now):
+        if counts and not self.neighbourhood.is_crowd(place, now):
             self.level.guessed(share, now)
         if account is None or credential.password is None:
             return
-        if account.guessed(credential.pair, now) >= self.settings.lane_guesses:
-            account.lane_until = now + self.settings.lane_lock_s
+        if account.guessed(credential.pair, now) >= self._settings.lane_guesses:
+            account.lane_until = now + self._settings.lane_lock_s
             self.changes.lock(account.key, LockKind.LANE)
 
     def _learn(self, account: Account, now: float, *, new: bool, stranger: bool) -> None:
@@ -299,7 +278,7 @@ class Logins:
 
     def _roams(self, account: Account, place: Place, now: float) -> AccountLock | None:
         nets = account.came_from_new_net(place.net, now)
-        if not self.familiarity.learned or nets < self.settings.new_nets_hour:
+        if not self.familiarity.learned or nets < self._settings.new_nets_hour:
             return None
         return self.hold(account, "new-networks", now)
 
@@ -307,7 +286,7 @@ class Logins:
         """Keep an account from sending; the lock, None where it was held already."""
         if self.locks.find(account.key, LockKind.HELD, now) is not None:
             return None
-        until = now + self.settings.account_hold_s
+        until = now + self._settings.account_hold_s
         lock = AccountLock(account.key, LockKind.HELD, now, until, note)
         self.lock(lock)
         return lock
@@ -332,50 +311,15 @@ class Logins:
             self.changes.lock(account, kind)
         return found
 
-    def _is_crowd(self, place: Place, share: float, now: float) -> bool:
-        """Whether many log in from there and little speaks against the place; `share` is its
-        networks'."""
-        if share >= CROWD_SCORE or self.nets.accounts(place.net, now) < CROWD:
-            return False
-        score = self.scores.sources.value(place.source, now)
-        return score < CROWD_SCORE * self.ban_score(place, now)
-
-    def _crowd(self, place: Place, now: float) -> int:
-        if self.sources.knows(place.source):
-            return self.sources.accounts(place.source, now)
-        return self.recalled.accounts(place.net, now)
-
-    def _network_share(self, place: Place, now: float) -> float:
-        """How close the worst network around `place` is to being suspect; from 1 on it is."""
-        networks, share = self.scores.networks, 0.0
-        for parent in place.parents:
-            if parent in networks:
-                score = networks.value(parent, now)
-                share = max(share, score / self.suspect_score(place, parent, now))
-        return share
-
     def _learned(self, account: Account | None, knowledge: Knowledge) -> bool:
         if knowledge is Knowledge.WRONG:
             return True  # whoever the account is at home with, this is not its password
         return (self.newcomers if account is None else self.familiarity).learned
 
-    def _patience_left(self, place: Place, *, sprayed: bool, now: float) -> bool:
-        """Whether a right password may be asked to come again. What is kept back is for those that
-        something speaks against; the clean ones have the rest."""
-        suspicious = sprayed or self.scores.sources.value(place.source, now) >= SUSPICION
-        return self.patience >= (-MOST_PATIENCE if suspicious else CLEAN_PATIENCE)
-
-    def _proof_left(self, credential: Credential, knowledge: Knowledge, now: float) -> bool:
-        """An account's own allowance, and for surely wrong passwords one for all, which a guesser
-        of many accounts shares with himself."""
-        if knowledge is Knowledge.WRONG and not self._all_proofs.allows(_EVERYBODY, now):
-            return False
-        return self._proofs.allows(credential.account, now)
-
     def _sprayed(self, credential: Credential, now: float) -> bool:
         if credential.password is None:
             return False
-        return self._sprays.accounts(credential.password, now) >= self.settings.sprayed_accounts
+        return self._sprays.accounts(credential.password, now) >= self._settings.sprayed_accounts
 
     @staticmethod
     def _ought_to_be_right(

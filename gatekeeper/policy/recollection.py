@@ -133,8 +133,8 @@ def _recall_pair(evidence: Evidence, pair: FamiliarPair, now: float) -> None:
     first_at, known_at = account.nets.get(net, (pair.first_at, last_at))
     account.nets[net] = min(first_at, pair.first_at, now), max(known_at, last_at)
     account.last_at = max(account.last_at, last_at)
-    logins.nets.add(net, pair.account, last_at)
-    logins.recalled.add(net, pair.account, last_at)
+    logins.neighbourhood.nets.add(net, pair.account, last_at)
+    logins.neighbourhood.recalled.add(net, pair.account, last_at)
 
 
 def _recall_score(evidence: Evidence, memory: SourceScore, now: float) -> None:
@@ -159,7 +159,7 @@ def _recall_lock(evidence: Evidence, lock: AccountLock, now: float) -> None:
 
 
 def _scores(evidence: Evidence, scope: Scope) -> SourceScores:
-    return evidence.mx_scores if scope is Scope.MX else evidence.logins.scores
+    return evidence.mx_scores if scope is Scope.MX else evidence.logins.neighbourhood.scores
 
 
 def _score_key(prefix: Prefix) -> int:

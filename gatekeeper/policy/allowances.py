@@ -1,0 +1,56 @@
+"""How many doubtful credentials may go on, and how many right ones may be asked to wait.
+
+Two allowances, one on each side of a mistake. *Proofs*: a password that is surely not the account's
+may be a changed one, so a few may be tried on the backend: few for each account, and few for all,
+which a guesser of many accounts shares with himself. *Patience*: asking people with the right
+password to come again costs them, so it is earned by good logins, a set share of them, and spent on
+those first that something speaks against.
+"""
+
+from typing import Final
+
+from gatekeeper.policy.rates import Rate, RateTable
+
+PROOFS: Final = Rate(2, 3600.0)  # of one account
+ALL_PROOFS: Final = Rate(20, 180.0)  # of all
+MAX_ACCOUNTS: Final = 20_000  # about 3 MB
+FIRST_PATIENCE: Final = 3.0  # before the first good logins are counted
+MOST_PATIENCE: Final = 10.0  # saved up, and owed
+CLEAN_PATIENCE: Final = 1.0  # below this only suspicious ones are asked
+_EVERYBODY: Final = 0
+
+
+class Allowances:
+    """Both, for the whole guard."""
+
+    __slots__ = ("_all_proofs", "_proofs", "patience")
+
+    def __init__(self) -> None:
+        self.patience = FIRST_PATIENCE
+        self._proofs: RateTable[int] = RateTable(PROOFS, MAX_ACCOUNTS)
+        self._all_proofs: RateTable[int] = RateTable(ALL_PROOFS, 1)
+
+    def proof_left(self, account: int, *, wrong: bool, now: float) -> bool:
+        """Whether one more doubtful credential of the account may go to the backend; `wrong` says
+        that it is surely another than the account's."""
+        if wrong and not self._all_proofs.allows(_EVERYBODY, now):
+            return False
+        return self._proofs.allows(account, now)
+
+    def use_proof(self, account: int, *, wrong: bool, now: float) -> None:
+        """One has gone."""
+        self._proofs.use(account, now)
+        if wrong:
+            self._all_proofs.use(_EVERYBODY, now)
+
+    def patience_left(self, *, suspicious: bool) -> bool:
+        """Whether one more right password may be asked to come again."""
+        return self.patience >= (-MOST_PATIENCE if suspicious else CLEAN_PATIENCE)
+
+    def earn_patience(self, share: float) -> None:
+        """One more good login; `share` of them may be asked."""
+        self.patience = min(MOST_PATIENCE, self.patience + share)
+
+    def spend_patience(self) -> None:
+        """One was asked."""
+        self.patience -= 1.0
