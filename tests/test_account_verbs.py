@@ -340,6 +340,17 @@ async def test_list_of_many_accounts_comes_in_short_pieces(tmp_path: Path) -> No
         assert longest < 0.1  # a few ms on a quiet machine
 
 
+async def test_few_found_among_many_make_a_whole_reply(tmp_path: Path) -> None:
+    async with served(tmp_path) as rig:
+        logins = rig.bench.guard.evidence.logins
+        for number in range(5 * ROWS_PER_PIECE):
+            logins.accounts.touch(number, rig.bench.now)
+        for number in (3, 2 * ROWS_PER_PIECE + 3):
+            logins.lock(AccountLock(number, LockKind.HELD, rig.bench.now, None))
+        rows = (await rig.ask("account-list"))["accounts"]
+    assert [row["account"] for row in rows] == [f"#{3:016x}", f"#{2 * ROWS_PER_PIECE + 3:016x}"]
+
+
 async def test_list_goes_on_while_accounts_and_locks_come_and_go(tmp_path: Path) -> None:
     bench = Bench(DEFAULTS)
     logins = bench.guard.evidence.logins
