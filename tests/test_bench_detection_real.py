@@ -178,22 +178,26 @@ def test_a_log_is_read_again_until_no_ban_stops_a_line() -> None:
     assert "quiet" not in bans
 
 
+@pytest.mark.parametrize(
+    ("t", "stopped"), [(7.0, False), (7.5000004, False), (7.6, True), (19.0, True), (20.0, False)]
+)
+def test_a_ban_does_not_stop_the_line_that_brought_it(t: float, stopped: bool) -> None:
+    """The log cuts the time of that line to microseconds."""
+    assert Decided(7.5, 20.0).stops(t) is stopped
+
+
 # ---- fail2ban's configuration ----
 
 
-def test_fail2ban_is_configured_anew_and_switched_on_only(tmp_path: Path) -> None:
+def test_fail2bans_jails_are_switched_on_and_no_more(tmp_path: Path) -> None:
     shipped = tmp_path / "tree/etc/fail2ban"
     shipped.mkdir(parents=True)
     (shipped / "jail.conf").write_text("shipped")
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "fail2ban.sqlite3").touch()
-    config = configured(tmp_path / "tree", home, ("dovecot",), increment=True)
+    config = configured(tmp_path / "tree", tmp_path / "home", ("dovecot",), increment=True)
     assert (config / "jail.conf").read_text() == "shipped"
     assert (config / "jail.local").read_text() == (
         "[DEFAULT]\nbantime.increment = true\n[sshd]\nenabled = false\n[dovecot]\nenabled = true\n"
     )
-    assert not (home / "fail2ban.sqlite3").exists()
 
 
 # ---- the comparison and its world ----

@@ -14,12 +14,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench.detection import real_world
 from bench.detection.baselines.crowdsec import CrowdSec
 from bench.detection.baselines.fail2ban import Fail2ban
 from bench.detection.real_compare import HEADER, Agreement, Ban, Seen, agreement
+from bench.detection.real_crowdsec import Ban as Decided
 from bench.detection.real_crowdsec import Logged, RealCrowdSec
 from bench.detection.real_fail2ban import RealFail2ban
 from bench.detection.real_log import lines
@@ -81,11 +83,12 @@ def _explain(result: Agreement, took_s: float) -> None:
 
 def _fail2ban(events: Sequence[Event], *, rude: bool, increment: bool = False) -> Agreement:
     found = program("fail2ban")
-    real = RealFail2ban(found.tree, HOME / "run-fail2ban", increment=increment, rude=rude)
-    try:
-        seen = _played(real, events)
-    finally:
-        real.close()
+    with TemporaryDirectory(dir=HOME) as home:
+        real = RealFail2ban(found.tree, Path(home), increment=increment, rude=rude)
+        try:
+            seen = _played(real, events)
+        finally:
+            real.close()
     name = f"fail2ban {found.version}" + (" with increment and recidive" if increment else "")
     return agreement(name, len(events), seen, _played(Fail2ban(increment=increment), events))
 
@@ -96,11 +99,15 @@ def _recidive(events: Sequence[Event], *, rude: bool) -> Agreement:
 
 def _crowdsec(events: Sequence[Event], *, rude: bool) -> Agreement:
     found = program("crowdsec")
-    real = RealCrowdSec(found.tree, HOME / "run-crowdsec").bans(list(_logged(events, rude)))
+    with TemporaryDirectory(dir=HOME) as home:
+        real = RealCrowdSec(found.tree, Path(home)).bans(list(_logged(events, rude)))
     bans = {
         ip: [Ban(one.start, round(one.end - one.start, 3)) for one in of] for ip, of in real.items()
     }
-    seen = Seen(bans, frozenset(_dropped(events, bans)))
+    bans = {
+        ip: [Ban(one.start, round(one.end - one.start, 3)) for one in of] for ip, of in real.items()
+    }
+    seen = Seen(bans, frozenset(_dropped(events, real)))
     return agreement(f"CrowdSec {found.version}", len(events), seen, _played(CrowdSec(), events))
 
 
@@ -140,11 +147,10 @@ def _logged(events: Iterable[Event], rude: bool) -> Iterator[Logged]:
         yield Logged(event["t"], event["ip"], lines(event, outcome, rude=rude))
 
 
-def _dropped(events: Iterable[Event], bans: Mapping[str, Sequence[Ban]]) -> Iterator[int]:
+def _dropped(events: Iterable[Event], bans: Mapping[str, Sequence[Decided]]) -> Iterator[int]:
     for index, event in enumerate(events):
-        for ban in bans.get(event.get("ip", ""), ()):
-            if ban.start < event["t"] < ban.start + ban.seconds:
-                yield index
+        if any(ban.stops(event["t"]) for ban in bans.get(event.get("ip", ""), ())):
+            yield index
 
 
 if __name__ == "__main__":

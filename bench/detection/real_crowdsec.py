@@ -38,6 +38,7 @@ _HUB: Final = (
 )
 _RUN_S: Final = 900.0
 _ROUNDS_MAX: Final = 200
+_TICK_S: Final = 2e-6  # a log has microseconds
 _MACHINE: Final = "bench"
 
 
@@ -60,6 +61,11 @@ class Ban:
 
     start: float
     end: float
+
+    def stops(self, t: float) -> bool:
+        """Whether it stops what comes at `t`: not the line that brought it, whose time went through
+        the log and the database."""
+        return self.start + _TICK_S < t < self.end
 
 
 class RealCrowdSec:
@@ -186,13 +192,9 @@ def _without_banned(log: Iterable[Logged], bans: Mapping[str, Sequence[Ban]]) ->
     first: dict[str, Ban] = {}
     for one in log:
         for ban in bans.get(one.ip, ()):
-            if ban.start < one.t < ban.end:
+            if ban.stops(one.t):
                 first[one.ip] = min(ban, first.get(one.ip, ban))
-    return [
-        one
-        for one in log
-        if one.ip in first and not first[one.ip].start < one.t < first[one.ip].end
-    ]
+    return [one for one in log if one.ip in first and not first[one.ip].stops(one.t)]
 
 
 def _settings(home: Path) -> dict[str, object]:

@@ -32,8 +32,8 @@ enabled = false
 class RealFail2ban(LogReader):
     """The three jails of a mail server; with `increment` also growing bans and recidive.
 
-    `tree` is the unpacked package; its configuration and database are made anew in `home`. Only
-    one at a time can live in a process. A `rude` client's connections end without a goodbye.
+    `tree` is the unpacked package; its configuration and database are made in the empty directory
+    `home`. Only one at a time can live in a process. `rude` clients hang up without a goodbye.
     """
 
     def __init__(
@@ -98,7 +98,6 @@ class RealFail2ban(LogReader):
 def configured(tree: Path, home: Path, jails: tuple[str, ...], *, increment: bool) -> Path:
     """A copy of the package's /etc/fail2ban in which `jails` are switched on, no more."""
     config = home / "fail2ban"
-    shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(tree / "etc/fail2ban", config)
     switches = "".join(f"[{name}]\nenabled = true\n" for name in jails)
     (config / "jail.local").write_text(
