@@ -114,7 +114,7 @@ class Guard:
         verdict = self._opinion(event, client, seen.facts)
         if isinstance(event, AuthAttempt):
             verdict, seen = self._after_attempt(event, client, seen, verdict, where, now)
-        elif isinstance(event, RcptAttempt) and verdict.action is Action.DEFER:
+        elif isinstance(event, RcptAttempt) and verdict.reason is Reason.UNKNOWN_RECIPIENTS:
             self.evidence.recipient_refused(event, client.scope, where, now)
         if seen.lock is not None and isinstance(event, AuthOutcome | RcptOutcome):
             self._on_lock(seen.lock, event.attempt.authcid)

@@ -163,7 +163,7 @@ class Simulation:
             try:
                 where = entity(ip)
             except ValueError as error:
-                raise BadEvent(str(error)) from error
+                raise BadEvent(f"not an IP address: {ip!r:.60}") from error
             client = Client(ip, 0, "127.0.0.1", 0, where, "simulated", _PROTOCOLS[protocol])
             if len(self._clients) >= MAX_CLIENTS:
                 self._clients.clear()

@@ -24,6 +24,7 @@ _STRANGER: Final = LoginFacts(
     trap=False,
     locked=False,
     refused_ago_s=None,
+    replaced=False,
     repeated=False,
     asked_ago_s=None,
     sprayed=False,

@@ -73,6 +73,7 @@ class Account:
         "nets",
         "new_nets",
         "newest_net",
+        "ordered_at",
         "passwords",
         "rare_day",
         "rcpt_at",
@@ -85,7 +86,7 @@ class Account:
         self.passwords: list[_Good] = []  # the one used last stands last
         self.guesses: Distinct | None = None  # wrong passwords by strangers
         self.lane_until = 0.0
-        self.last_at = 0.0
+        self.last_at = self.ordered_at = 0.0
         self.credit_day = self.rare_day = -1
         self.credits = self.day_places = 0
         self.new_nets: list[tuple[float, int]] = []  # (instant, net) never seen before
@@ -111,6 +112,11 @@ class Account:
                 return Knowledge.FORMER if good.failed else Knowledge.RIGHT
             known = known or not good.failed
         return Knowledge.WRONG if known else Knowledge.UNKNOWN
+
+    @property
+    def has_right_password(self) -> bool:
+        """Whether a password is known that has not failed since it was right."""
+        return any(not good.failed for good in self.passwords)
 
     def ought_to_be_right(self, pair: int, now: float) -> bool:
         """Whether this password was right a short while ago, whatever came since."""
@@ -227,13 +233,15 @@ class Accounts:
         """The account for a success of its, made where it is new; whether it was."""
         account = self._accounts.get(key)
         if account is not None:
-            if now - account.last_at > ORDERED_S:
+            if now - account.ordered_at > ORDERED_S:
+                account.ordered_at = now
                 del self._accounts[key]
                 self._accounts[key] = account  # last in order
             return account, False
         if len(self._accounts) >= self._capacity:
             del self._accounts[next(iter(self._accounts))]
         account = self._accounts[key] = Account(key)
+        account.ordered_at = now
         return account, True
 
     def __iter__(self) -> Iterator[Account]:

@@ -53,4 +53,4 @@ class Allowances:
 
     def spend_patience(self) -> None:
         """One was asked."""
-        self.patience -= 1.0
+        self.patience = max(-MOST_PATIENCE, self.patience - 1.0)

@@ -9,7 +9,8 @@ from typing import Final
 from gatekeeper.ban import Scope
 from gatekeeper.remembered import LockKind
 
-MAX_CHANGES: Final = 50_000  # of each kind, about 5 MB
+MAX_CHANGES: Final = 20_000  # of each kind, about 4 MB
+MIN_SCORE: Final = 2.0  # one guess is not worth a row
 SAVED_EVERY_S: Final = 3600.0  # how exactly the last login from a net is kept
 
 

@@ -23,7 +23,7 @@ from typing import Final, Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
-MAX_SCORES: Final = 100_000  # about 25 MB full; a day of a large botnet's addresses
+MAX_SCORES: Final = 65_536  # about 12 MB full; addresses that guessed more than others
 MAX_SCORE: Final = 1024.0  # far above every threshold; keeps the number of queues small
 MARKS: Final = 64
 FAINT: Final = 1 / 16  # a score decayed to this says nothing any more

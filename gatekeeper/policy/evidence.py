@@ -63,7 +63,7 @@ class Evidence:
     def reconfigure(self, settings: PolicySettings) -> None:
         """Judge by other numbers from now on. Half-lives, windows and rates belong to the counters
         and change with the next start."""
-        self._settings = self.logins.settings = settings
+        self._settings = self.logins.settings = self.sending.settings = settings
 
     # -- Events -----------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class Evidence:
         lock = None
         if event.result is AuthResult.FAILURE:
             logins.failed(credential, place, login, now)
-        elif event.result is AuthResult.SUCCESS:
+        elif event.result is AuthResult.SUCCESS and not login.locked:
             name = event.attempt.authcid
             lock = logins.succeeded(credential, place, login, name, now)
         after = logins.neighbourhood.scores.sources.value(place.source, now)
@@ -116,7 +116,7 @@ class Evidence:
         lock = None
         if account is not None:
             sent = account.sent_from(place.net, now, NEW_NET_S)
-            if sent > NEW_NET_RECIPIENTS:
+            if sent > NEW_NET_RECIPIENTS and self.logins.familiarity.learned:
                 lock = self.logins.hold(account, "new-network-burst", now)
         if scope is Scope.MX:
             self._harvest(event, place, now)
@@ -151,11 +151,15 @@ class Evidence:
         sources = self._scores(scope).sources
         sources.discard(source)
         sources.add(source, ban_score / 2, now)
+        if scope is Scope.MX:
+            self.harvest.forget(source)
         self.logins.changes.score(scope, source, parent=False)
 
     def forget(self, scope: Scope, source: int) -> None:
         """Whoever is unbanned starts anew; else his next mistype would ban him again."""
         self._scores(scope).sources.discard(source)
+        if scope is Scope.MX:
+            self.harvest.forget(source)
         self.logins.changes.score(scope, source, parent=False)
 
     # -- the parts --------------------------------------------------------------------------
@@ -232,7 +236,7 @@ class Evidence:
             over_rate=over or self.sending.address_over(place.source, now),
             unknown=0 if harvested is None else harvested.unknown,
             mostly_unknown=harvested is not None and harvested.mostly_unknown,
-            none_accepted=harvested is None or harvested.none_accepted,
+            none_accepted=harvested is not None and harvested.none_accepted,
             probe=probe,
         )
         score = self._scores(scope).sources.value(place.source, now)

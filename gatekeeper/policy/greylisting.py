@@ -7,8 +7,8 @@ password and net is put off, and what comes back is looked at again:
 * a password that was right the last time goes on;
 * one that is surely another than the account's goes on while a small allowance lasts, for the
   password may have been changed elsewhere; beyond it is refused here, as the backend would;
-* one of which nothing is known goes on, or needs the allowance where the account is guessed at
-  without end (`strict`).
+* one of which nothing is known goes on; where guesses come without end (`strict`) it needs the
+  allowance too, and is put off again beyond it.
 
 Asking people back is a cost to them: of right passwords no more than a set share are asked, and
 what is beyond goes on at once.
@@ -29,8 +29,10 @@ def put_off(
         if asked_ago_s is None and not login.patience_left:
             return None
     elif asked_ago_s is not None and asked_ago_s >= settings.retry_after_s:
-        doubtful = strict or login.knowledge is Knowledge.WRONG
-        return Verdict(Action.DECOY, reason) if doubtful and not login.proof_left else None
+        wrong = login.knowledge is Knowledge.WRONG
+        if login.proof_left or not (wrong or strict):
+            return None
+        return Verdict(Action.DECOY if wrong else Action.DEFER, reason)
     if asked_ago_s is None or asked_ago_s < settings.retry_after_s:
         return Verdict(Action.DEFER, reason)
     return None

@@ -15,7 +15,7 @@ from gatekeeper.policy.greylisting import put_off
 from gatekeeper.policy.thresholds import SLACK, against, ban_due
 from gatekeeper.verdict import Action, Reason, Verdict
 
-SPRAYER_SCORE: Final = 1.0  # an address that has failed before, and now tries a sprayed password
+DOUBT_SHARE: Final = 0.3  # of `refused_for`, for a password that was right until now
 
 
 def auth_failures(event: JudgedEvent, facts: Facts) -> Verdict | None:
@@ -58,13 +58,14 @@ def repeated_password(event: JudgedEvent, facts: Facts) -> Verdict | None:
     """Answer here what the backend refused within `refused_for`: the same account and password.
 
     The time runs from the backend's word and is not prolonged, so that a password that has become
-    right meanwhile is soon heard.
+    right meanwhile is soon heard; sooner still one that was right before.
     """
     login = facts.login
     if not isinstance(event, AuthAttempt) or login is None or login.refused_ago_s is None:
         return None
-    former = login.knowledge is Knowledge.FORMER or login.knowledge is Knowledge.RIGHT
-    refused_for_s = facts.settings.refused_for_s / (5 if former else 1)
+    was_right = login.knowledge is Knowledge.FORMER or login.knowledge is Knowledge.RIGHT
+    in_doubt = was_right and not login.replaced  # the backend may have been wrong for a moment
+    refused_for_s = facts.settings.refused_for_s * (DOUBT_SHARE if in_doubt else 1.0)
     if login.refused_ago_s < refused_for_s:
         return Verdict(Action.REJECT, Reason.REPEATED_PASSWORD)
     return None
@@ -102,13 +103,13 @@ def suspect_network(event: JudgedEvent, facts: Facts) -> Verdict | None:
 
 
 def sprayed_password(event: JudgedEvent, facts: Facts) -> Verdict | None:
-    """Refuse a password that is tried on many accounts, from an address that has failed before;
-    put it off from others."""
+    """Put strangers off who try a password that was tried on many accounts.
+
+    The right one as well as the wrong ones: an answer that differs would tell which is which.
+    """
     login = _stranger(event, facts)
     if login is None or not login.sprayed:
         return None
-    if facts.score_before >= SPRAYER_SCORE and login.asked_ago_s is None:
-        return Verdict(Action.DECOY, Reason.SPRAYED_PASSWORD)
     return put_off(facts, login, Reason.SPRAYED_PASSWORD)
 
 

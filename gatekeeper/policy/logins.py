@@ -20,7 +20,7 @@ from gatekeeper.ban import Scope
 from gatekeeper.events import AuthAttempt
 from gatekeeper.policy.accounts import Account, Accounts, Knowledge, Standing
 from gatekeeper.policy.allowances import Allowances
-from gatekeeper.policy.changes import SAVED_EVERY_S, Changes
+from gatekeeper.policy.changes import MIN_SCORE, SAVED_EVERY_S, Changes
 from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.keys import Place, account_key, mixed, password_key
 from gatekeeper.policy.levels import (
@@ -39,6 +39,7 @@ from gatekeeper.policy.weights import guess_weight
 from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import PolicySettings
 
+MAX_NAME_CHARACTERS: Final = 256  # of an account, as it is shown
 COMEBACK_S: Final = 12 * 3600.0
 SUCCESS_CREDIT: Final = 3.0
 CREDITS_A_DAY: Final = 2  # of one account, so that a valid mailbox cannot wash guesses away
@@ -116,12 +117,13 @@ class Logins:
     def facts(self, credential: Credential, place: Place, now: float) -> LoginFacts:
         """What is known of an attempt, before it is counted."""
         account = self.accounts.get(credential.account)
-        knowledge = Knowledge.UNKNOWN
+        knowledge, replaced = Knowledge.UNKNOWN, False
         own_standing = Standing.STRANGER
         if account is not None:
             own_standing = account.standing(place, now)
             if credential.comparable:
                 knowledge = account.knowledge(credential.pair)
+                replaced = knowledge is Knowledge.FORMER and account.has_right_password
         trap = credential.account in self.traps
         locked = self.locks.find(credential.account, LockKind.OPERATOR, now) is not None
         refused_ago_s = None
@@ -143,6 +145,7 @@ class Logins:
             trap=trap,
             locked=locked,
             refused_ago_s=refused_ago_s,
+            replaced=replaced,
             repeated=refused_ago_s is not None,
             asked_ago_s=asked.ago_s(mixed(credential.pair, place.wide), now),
             sprayed=sprayed,
@@ -175,7 +178,8 @@ class Logins:
         asked = self._asked_right if right else self._asked
         asked.ask(mixed(credential.pair, place.wide), now)
         if right:
-            self.allowances.spend_patience()
+            if facts.asked_ago_s is None:  # its own haste costs the others nothing
+                self.allowances.spend_patience()
             return 0.0
         if facts.repeated or facts.asked_ago_s is not None or self.outages.outage(now):
             return 0.0
@@ -203,7 +207,7 @@ class Logins:
     ) -> AccountLock | None:
         """The backend took it. The lock the account gets for how it roams, if it gets one."""
         account, new = self.accounts.touch(credential.account, now)
-        account.name = name
+        account.name = name[:MAX_NAME_CHARACTERS]
         self.outages.note(account.key, success=True, now=now)
         self._bad_pairs.discard(credential.pair)
         if credential.comparable and credential.password is not None:
@@ -240,9 +244,10 @@ class Logins:
             settings=self._settings,
         )
         if weight > 0:
-            sources.add(place.source, weight, now)
+            after = sources.add(place.source, weight, now)
             sources.mark(place.source, credential.account)
-            self.changes.score(Scope.AUTH, place.source, parent=False)
+            if after >= MIN_SCORE:
+                self.changes.score(Scope.AUTH, place.source, parent=False)
         if facts.standing is Standing.FAMILIAR:
             self._homes.use(place.source, now)
         else:
@@ -254,7 +259,8 @@ class Logins:
     ) -> None:
         self.neighbourhood.scores.add_to_networks(place, share, now)
         for parent in place.parents:
-            self.changes.score(Scope.AUTH, parent, parent=True)
+            if self.neighbourhood.scores.networks.value(parent, now) >= MIN_SCORE:
+                self.changes.score(Scope.AUTH, parent, parent=True)
         if credential.password is not None:
             self._sprays.add(credential.password, credential.account, now)
         account = self.accounts.get(credential.account)
@@ -338,6 +344,7 @@ _AT_HOME: Final = LoginFacts(
     trap=False,
     locked=False,
     refused_ago_s=None,
+    replaced=False,
     repeated=False,
     asked_ago_s=None,
     sprayed=False,

@@ -80,7 +80,9 @@ class Comebacks:
         at = self._current.get(key)
         if at is None:
             at = self._before.get(key)
-        return None if at is None else max(0.0, now - at)
+        if at is None or now - at > 2 * self._half_life_s:
+            return None
+        return max(0.0, now - at)
 
     def ask(self, key: int, now: float) -> None:
         """`key` is asked to come again now, if it was not asked before."""

@@ -8,9 +8,12 @@ lies more than the burst ahead of now.
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+
+
+ROUNDING: Final = 1e-3  # of a use: instants of Unix time are exact to a few hundred nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Rate:
 
     def allows(self, at: float, now: float) -> bool:
         """Whether one more use fits; `at` is the theoretical arrival time, 0 for an unused one."""
-        return max(at, now) - now <= (self.burst - 1) * self.period_s + 1e-6
+        return max(at, now) - now <= (self.burst - 1 + ROUNDING) * self.period_s
 
     def used(self, at: float, now: float) -> float:
         """The theoretical arrival time after one more use."""

@@ -26,12 +26,11 @@ _OVERRIDES: Final = AccountSettings()
 
 
 class _Harvester:
-    __slots__ = ("accepted", "names", "probe_at", "unknown")
+    __slots__ = ("names", "probe_at", "unknown")
 
     def __init__(self) -> None:
         self.names = Distinct()
         self.unknown = Decayed(HALF_LIFE_S, _MOST)
-        self.accepted = Decayed(HALF_LIFE_S, _MOST)
         self.probe_at = 0.0
 
 
@@ -43,20 +42,22 @@ class Harvested(NamedTuple):
     none_accepted: bool
 
 
-_NOTHING: Final = Harvested(0, False, True)
+_NOTHING: Final = Harvested(0, False, False)
 
 
 class Harvest:
-    """Unknown recipients by address. Only an unknown recipient makes an entry.
+    """Recipients by address: those asked for in vain, and how many were accepted.
 
-    Overflow: the address that asked least recently goes first.
+    Overflow: the address that asked in vain least recently goes first; of those with accepted
+    recipients, which are in a table of their own, the one without one for the longest.
     """
 
-    __slots__ = ("_capacity", "_harvesters")
+    __slots__ = ("_accepted", "_capacity", "_harvesters")
 
     def __init__(self, capacity: int = MAX_HARVESTERS) -> None:
         self._capacity = capacity
         self._harvesters: dict[int, _Harvester] = {}
+        self._accepted: dict[int, Decayed] = {}
 
     def __len__(self) -> int:
         return len(self._harvesters)
@@ -66,7 +67,9 @@ class Harvest:
         harvester = self._harvesters.get(source)
         if harvester is None:
             return _NOTHING
-        unknown, accepted = harvester.unknown.value(now), harvester.accepted.value(now)
+        good = self._accepted.get(source)
+        accepted = 0.0 if good is None else good.value(now)
+        unknown = harvester.unknown.value(now)
         count = harvester.names.count(now, WINDOW_S)
         return Harvested(_estimate(count), unknown > accepted, accepted < MIN_ACCEPTED)
 
@@ -75,17 +78,21 @@ class Harvest:
         unheard. `recipient` is a key of the forward-path."""
         harvester = self._harvesters.pop(source, None) or _Harvester()
         self._harvesters[source] = harvester
-        if len(self._harvesters) > self._capacity:
-            del self._harvesters[next(iter(self._harvesters))]
+        _bound(self._harvesters, self._capacity)
         harvester.names.add(recipient, now, WINDOW_S)
         harvester.unknown.add(share, now)
         return self.known(source, now)
 
     def accepted(self, source: int, now: float) -> None:
         """One of its recipients was accepted."""
-        harvester = self._harvesters.get(source)
-        if harvester is not None:
-            harvester.accepted.add(1.0, now)
+        good = self._accepted.pop(source, None) or Decayed(HALF_LIFE_S, _MOST)
+        self._accepted[source] = good
+        _bound(self._accepted, self._capacity)
+        good.add(1.0, now)
+
+    def forget(self, source: int) -> None:
+        """What `source` asked for in vain is paid for, or forgiven."""
+        self._harvesters.pop(source, None)
 
     def take_probe(self, source: int, now: float) -> bool:
         """Whether an address that is put off may ask once more, to see if it has mended."""
@@ -96,13 +103,18 @@ class Harvest:
         return True
 
 
+def _bound(table: dict[int, _Harvester] | dict[int, Decayed], capacity: int) -> None:
+    if len(table) > capacity:
+        del table[next(iter(table))]
+
+
 class Sending:
     """Recipients by address and by account."""
 
-    __slots__ = ("_addresses", "_settings", "overrides")
+    __slots__ = ("_addresses", "overrides", "settings")
 
     def __init__(self, settings: PolicySettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.overrides: dict[int, AccountSettings] = {}  # by account key
         per_day = settings.recipients_per_address_day
         self._addresses: RateTable[int] = RateTable(Rate(per_day, 86_400 / per_day), MAX_SENDERS)
@@ -125,7 +137,7 @@ class Sending:
             account.rcpt_at = (burst.used(at[0], now), day.used(at[1], now))
 
     def _rates(self, account: Account) -> tuple[Rate, Rate]:
-        own, settings = self.overrides.get(account.key, _OVERRIDES), self._settings
+        own, settings = self.overrides.get(account.key, _OVERRIDES), self.settings
         per_10m = own.recipients_10m or settings.recipients_10m
         per_day = own.recipients_day or settings.recipients_day
         burst = own.recipients_burst or settings.recipients_burst

@@ -9,6 +9,7 @@ from math import inf
 from typing import Final, TypeVar
 
 from gatekeeper.ban import Scope
+from gatekeeper.policy.changes import MIN_SCORE
 from gatekeeper.policy.evidence import Evidence
 from gatekeeper.policy.keys import (
     net_key,
@@ -33,7 +34,6 @@ from gatekeeper.remembered import (
 
 Key = TypeVar("Key")
 
-MIN_SCORE: Final = 1.0  # less than one guess is not worth a row
 _SOURCE_BITS: Final = frozenset({32, 64})
 
 

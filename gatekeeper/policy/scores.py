@@ -5,7 +5,7 @@ from typing import Final
 from gatekeeper.policy.counters import ScoreTable
 from gatekeeper.policy.keys import Place
 
-MAX_PARENTS: Final = 50_000  # about 7 MB full
+MAX_PARENTS: Final = 32_768  # about 5 MB full
 _V6_56: Final = 1 << 56  # `Place.parents` of IPv6: the /56 is above 2**56, the /48 below
 
 
