@@ -17,7 +17,7 @@ from bench.detection.campaigns import Burst, Campaign, Dictionary, OwnMailbox
 from bench.detection.engine import Stage, Switch, play
 from bench.detection.guesses import Guess, mixed, names, sprayed, stuffed, unpopular
 from bench.detection.intervals import Estimate, estimate, words
-from bench.detection.policies import GUARD, NO_GUARD, PIPED, POLICIES
+from bench.detection.policies import GUARD, NO_GUARD, PIPED, POLICIES, Guarded
 from bench.detection.population import People
 from bench.detection.run import Numbers, Task, run
 from bench.detection.scoring import AttackTally, BanBook, Score
@@ -231,7 +231,7 @@ def test_events_come_in_the_order_of_their_time_and_deeds_in_between() -> None:
     assert (told, played.events) == ([300.0], 61)
 
 
-def test_a_restart_takes_a_fresh_policy_unless_the_policy_knows_how() -> None:
+def test_a_restart_is_cold_or_as_the_policy_does_it() -> None:
     class Lasting(Always):
         restarted = 0
 
@@ -240,12 +240,27 @@ def test_a_restart_takes_a_fresh_policy_unless_the_policy_knows_how() -> None:
 
     stage = Stage(Always)
     before = stage.policy
-    stage.restart()
+    stage.restart(cold=False)
+    assert stage.policy is before
+    stage.restart(cold=True)
     assert stage.policy is not before
     lasting = Lasting()
     stage = Stage(lambda: lasting)
-    stage.restart()
+    stage.restart(cold=False)
     assert (stage.policy, lasting.restarted) == (lasting, 1)
+
+
+def test_the_guard_keeps_its_bans_over_a_restart() -> None:
+    guard = POLICIES[GUARD]()
+    assert isinstance(guard, Guarded)
+    for t in range(0, 3600, 60):
+        guard.feed(_auth(t, "78.40.1.2"))
+    guessed = [_auth(4000 + t, "11.0.0.1", valid=False) | {"password": f"p{t}"} for t in range(90)]
+    decisions = [guard.feed(event) for event in guessed]
+    assert decisions[-1]["action"] == "drop"
+    guard.restart()
+    assert guard.feed(_auth(4100, "11.0.0.1"))["action"] == "drop"
+    assert guard.feed(_auth(4101, "78.40.1.2"))["outcome"] == "ok"
 
 
 def test_the_guard_decides_the_same_behind_a_pipe() -> None:

@@ -54,13 +54,15 @@ class Stage:
         if close is not None:
             close()
 
-    def restart(self) -> None:
-        """The program ends and starts again: with what it says it keeps, or with nothing."""
-        restart = getattr(self.policy, "restart", None)
-        if restart is None:
+    def restart(self, *, cold: bool) -> None:
+        """The program ends and starts again: `cold` with nothing, otherwise with what it says that
+        it keeps, and where it does not say, with everything."""
+        if cold:
             self.close()
             self.policy = self._make()
-        else:
+            return
+        restart = getattr(self.policy, "restart", None)
+        if restart is not None:
             restart()
 
 

@@ -17,6 +17,7 @@ from bench.detection.seam import Decision, Event, Policy
 GUARD: Final = "gatekeeper"
 PIPED: Final = "gatekeeper-piped"
 NO_GUARD: Final = "none"
+_BATCH: Final = 1000
 _COMMAND: Final = "from gatekeeper.cli import main; main()"
 
 
@@ -46,10 +47,29 @@ class Piped:
         self._process.communicate()
 
 
-def _guard() -> Policy:
-    from gatekeeper.simulation import Simulation
+class Guarded:
+    """The guard in this process, which can be ended and started again with what its Store keeps."""
 
-    return Simulation()
+    def __init__(self) -> None:
+        from gatekeeper.simulation import Simulation
+
+        self._simulation = Simulation()
+
+    def feed(self, event: Event, /) -> Decision:
+        """See `seam.Policy`."""
+        return self._simulation.feed(event)
+
+    def restart(self) -> None:
+        """A new guard that gets the bans and the memories of the old one, and nothing else."""
+        from gatekeeper.policy.recollection import drain, recall
+        from gatekeeper.simulation import Simulation
+
+        old, new = self._simulation, Simulation()
+        new.now = old.now
+        new.ledger.restore(old.ledger.bans())
+        while memories := drain(old.guard.evidence, _BATCH, old.now):
+            recall(new.guard.evidence, memories, old.now)
+        self._simulation = new
 
 
 POLICIES: Final[Mapping[str, Callable[[], Policy]]] = {
@@ -60,6 +80,6 @@ POLICIES: Final[Mapping[str, Callable[[], Policy]]] = {
     "weakforced": Weakforced,
     "stalwart": Stalwart,
     "mailcow": Mailcow,
-    GUARD: _guard,
+    GUARD: Guarded,
     PIPED: Piped,
 }

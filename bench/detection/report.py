@@ -41,6 +41,7 @@ _LABELS: Final = (
     *("office", "home-v4", "home-v6", "cgnat", "roaming", "webmail", "shared", "new"),
     *("changed", "probe"),
 )
+_OUTAGES: Final = ("outage", "outage-lying", "outage-lying-attack")
 _MILLION: Final = 1e6
 _MARK: Final = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- /results -->)", re.DOTALL)
 
@@ -154,7 +155,7 @@ def _sources(results: Results) -> str:
 
 def _disturbed(results: Results) -> str:
     rows = []
-    for world in ("outage", "outage-lying", "outage-lying-attack", "restart"):
+    for world in (*_OUTAGES, "restart", "restart-cold"):
         for policy in _present(results, world):
             banned = results.estimate(world, policy, figures.refused("banned"))
             wrong = results.estimate(world, policy, figures.refused("told_wrong"))

@@ -77,7 +77,7 @@ def _disturbances(
         return Switch(deed)
 
     def restart(now: float) -> None:
-        stage.restart()
+        stage.restart(cold=world.restarts_cold)
 
     switches: list[tuple[float, Actor]] = []
     for at, lying in ((world.unavailable_at, False), (world.lying_at, True)):

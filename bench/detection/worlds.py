@@ -31,6 +31,7 @@ class World:
     unavailable_at: float | None = None  # the backend says so, for ten minutes
     lying_at: float | None = None  # the backend says that every password is wrong
     restart_at: float | None = None
+    restarts_cold: bool = False  # its Store is lost
 
     def quick(self) -> "World":
         """The same in small: a fifth of the people, four days, an attack of two."""
@@ -119,6 +120,7 @@ _OTHERS: Final = (
     World("outage-lying", lying_at=_NOON),
     World("outage-lying-attack", attacks=_MIXED, lying_at=_NOON),
     World("restart", attacks=_MIXED, restart_at=6 * DAY_S),
+    World("restart-cold", attacks=_MIXED, restart_at=6 * DAY_S, restarts_cold=True),
 )
 
 _CITY: Final = People(
