@@ -318,6 +318,27 @@ async def test_login_at_a_locked_account_is_no_guess(bench: Bench) -> None:
     assert bench.bans() == []
 
 
+async def test_roaming_owner_whose_mechanism_shows_no_password_is_never_told_it_is_wrong(
+    bench: Bench,
+) -> None:
+    """SCRAM, while strangers guess so much that even what comes back must prove more."""
+    scram = AuthAttempt("SCRAM-SHA-256", "ann")
+    await bench.guard.judge(AuthOutcome(scram, AuthResult.SUCCESS), OFFICE)
+    logins = bench.guard.evidence.logins
+    logins.familiarity.learned = True
+    account = logins.accounts.get(logins.account_key("ann"))
+    assert account is not None
+    account.lane_until = bench.now + 30 * 24 * 3600.0
+    roaming = client("198.51.100.7")
+    verdicts = []
+    for _ in range(4 * 60):
+        verdicts.append(await bench.attempt(roaming, None))
+        bench.now += MINUTE_S
+    assert {verdict.action for verdict in verdicts} == {Action.PASS, Action.DEFER}
+    assert verdicts[0].reason is Reason.ACCOUNT_LANE_LOCKED
+    assert await bench.guard.judge(scram, OFFICE) == PASS, "at home it is as ever"
+
+
 async def test_local_refusal_is_as_late_as_the_backends_would_be(bench: Bench) -> None:
     verdicts = await bench.guesses(client(), GUESSES - 1)
     refused = await bench.attempt(client(), "guess 1")

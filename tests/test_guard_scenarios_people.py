@@ -3,6 +3,7 @@
 import pytest
 from scenarios import POLICY, RETRY_S, SETTINGS, Person, World, addresses, attack
 
+from gatekeeper.policy.login_rules import DOUBT_SHARE
 from gatekeeper.verdict import Reason
 
 OFFICE = "198.51.100.7"
@@ -148,6 +149,44 @@ def test_changed_password_is_learnt_and_the_old_phone_is_answered_here(world: Wo
     assert (repeated.action, repeated.reason) == ("reject", "repeated-password")
     assert ann.logs_in().action == "pass"
     assert world.bans == []
+
+
+def test_old_phone_is_answered_here_as_long_as_any_other_wrong_password(world: World) -> None:
+    """The account has another password that is right, so there is no doubt."""
+    ann = world.person("ann", "203.0.113.9")
+    old = ann.changes_password()
+    assert ann.logs_in().got_in
+    seen = 0
+    for _ in range(360):
+        seen += ann.tries(old).forwarded
+        world.wait(10)
+    assert seen == pytest.approx(3600 / POLICY.refused_for_s, abs=1)
+    assert ann.logs_in().action == "pass"
+
+
+def test_password_that_fails_while_no_other_is_known_is_asked_again_sooner(world: World) -> None:
+    """The backend may have been wrong for a moment."""
+    ann = world.person("ann", "203.0.113.9")
+    world.refuses_everybody = True
+    assert ann.logs_in().outcome == "fail"
+    world.refuses_everybody = False
+    world.wait(POLICY.refused_for_s * DOUBT_SHARE)
+    assert ann.logs_in().got_in
+
+
+def test_owner_of_a_password_that_is_sprayed_is_put_off_and_gets_in(world: World) -> None:
+    """At a hotel from which somebody guessed before him."""
+    ann = world.person("ann", "203.0.113.9")
+    common = world.passwords["ann"] = "Summer2026!"
+    assert ann.logs_in().got_in
+    attack(world, [(f"user{n}", ip, common) for n, ip in enumerate(addresses(10))])
+    world.login("user20", AIRPORT, "a guess")
+    answer = ann.logs_in(AIRPORT)
+    assert (answer.action, answer.reason) == ("defer", "sprayed-password")
+    wrong = world.login("user21", AIRPORT, common)
+    assert (wrong.action, wrong.reason) == (answer.action, answer.reason), "no oracle"
+    world.wait(RETRY_S)
+    assert ann.logs_in(AIRPORT).got_in
 
 
 def test_old_phone_goes_on_for_a_week_and_costs_nobody_anything(world: World) -> None:

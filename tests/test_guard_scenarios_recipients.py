@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from scenarios import DAY_S, POLICY, SETTINGS, Answer, Person, World
 
+from gatekeeper.ban import Scope
 from gatekeeper.policy.recipients import NEW_NET_RECIPIENTS
+from gatekeeper.prefix import Prefix
 from gatekeeper.settings import AccountSettings, PolicySettings
 
 HARVESTER = "203.0.113.66"
@@ -108,6 +110,40 @@ def test_address_has_so_many_recipients_a_day() -> None:
     assert world.rcpt(SENDER, "reader", exists=True).got_in
 
 
+def test_big_sender_over_its_day_with_one_stale_recipient_is_not_banned() -> None:
+    """What it is put off for is its number, not whom it asks for."""
+    policy = PolicySettings(recipients_per_address_day=100)
+    world = World(replace(SETTINGS, policy=policy))
+    for number in range(90):
+        assert world.rcpt(SENDER, f"reader{number}", exists=True).got_in
+    assert world.rcpt(SENDER, "gone", exists=False).forwarded
+    for number in range(3 * POLICY.harvest_ban):
+        answer = world.rcpt(SENDER, f"more{number}", exists=True)
+        assert answer.got_in or answer.reason == "recipient-rate"
+    assert world.bans == []
+
+
+def test_harvester_whose_ban_is_lifted_is_heard_again(world: World) -> None:
+    harvests(world, 2 * POLICY.harvest_ban)
+    assert world.simulation.ledger.lift(Prefix.parse(HARVESTER), Scope.MX)
+    assert world.rcpt(HARVESTER, "real", exists=True).got_in
+    answer = world.rcpt(HARVESTER, "gone", exists=False)
+    assert (answer.action, answer.banned) == ("pass", None)
+
+
+def test_harvest_ban_that_ran_out_is_not_renewed_by_the_next_stale_recipient(
+    world: World,
+) -> None:
+    harvests(world, 2 * POLICY.harvest_ban)
+    assert world.bans == [HARVESTER]
+    world.wait(POLICY.harvest_ban_first_s)
+    answer = world.rcpt(HARVESTER, "gone", exists=False)
+    assert (answer.forwarded, answer.banned) == (True, None)
+    more = harvests(world, 2 * POLICY.harvest_ban, first=10_000)
+    assert any(each.banned for each in more), "who harvests on is banned again"
+    assert sum(each.forwarded for each in more) < 1.2 * POLICY.harvest_defer
+
+
 # -- accounts --------------------------------------------------------------------------------------
 
 
@@ -143,6 +179,14 @@ def test_stolen_account_that_sends_at_once_from_a_new_network_is_held(world: Wor
     assert ann.logs_in().action == "pass", "it is kept from sending, not from its mail"
     world.wait(POLICY.account_hold_s)
     assert sends(ann, 1)[0].got_in
+
+
+def test_account_that_moves_and_sends_on_the_first_day_is_not_held(world: World) -> None:
+    """At a cold start every network is a new one."""
+    ann = world.person("ann", HOME)
+    new_office = "192.0.2.44"
+    assert ann.logs_in(new_office).got_in
+    assert all(answer.got_in for answer in sends(ann, 2 * NEW_NET_RECIPIENTS, ip=new_office))
 
 
 def test_stolen_account_that_comes_from_many_new_networks_is_held(world: World) -> None:

@@ -198,6 +198,19 @@ def test_overflow_drops_the_account_without_a_login_for_the_longest() -> None:
     assert [account.key for account in accounts] == [3, 1, 4]
 
 
+def test_account_that_logs_in_all_the_time_is_not_taken_for_an_idle_one() -> None:
+    """It polls each minute, so it is never long since its last login."""
+    accounts = Accounts(capacity=10)
+    for minute in range(24 * 60):
+        now = NOW + 60.0 * minute
+        account, _ = accounts.touch(1, now)
+        account.enter(HOME, now)
+        if minute % 120 == 0:
+            accounts.touch(1000 + minute, now)
+    assert accounts.get(1) is not None
+    assert len(accounts) == 10
+
+
 @given(st.lists(st.tuples(st.integers(0, 20), st.floats(0.0, 1e5)), max_size=100))
 def test_table_is_bounded_and_the_latest_is_in(logins: list[tuple[int, float]]) -> None:
     accounts, now = Accounts(capacity=5), NOW

@@ -1,5 +1,7 @@
 """Evidence: what each Event makes of the Facts."""
 
+from dataclasses import replace
+
 import pytest
 
 from gatekeeper.ban import Scope
@@ -13,12 +15,13 @@ from gatekeeper.events import (
     Violation,
     ViolationKind,
 )
+from gatekeeper.policy.accounts import Knowledge
 from gatekeeper.policy.evidence import Evidence, Seen
 from gatekeeper.policy.keys import Place, place
 from gatekeeper.policy.levels import FAMILIARITY, Learning
 from gatekeeper.policy.recipients import NEW_NET_RECIPIENTS, NEW_NET_S
 from gatekeeper.prefix import entity
-from gatekeeper.remembered import LockKind
+from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.secret import Secret
 from gatekeeper.settings import PolicySettings
 
@@ -143,6 +146,34 @@ def test_unbanned_address_starts_anew_in_its_scope(evidence: Evidence) -> None:
     evidence.forget(Scope.AUTH, HOME.source)
     assert evidence.anything(Scope.AUTH, HOME, NOW).facts.score == 0.0
     assert evidence.anything(Scope.MX, HOME, NOW).facts.score > 0.0
+
+
+def test_login_of_an_account_locked_meanwhile_teaches_nothing(evidence: Evidence) -> None:
+    """The backend took its time, and the operator was faster."""
+    outcome(evidence, "right", AuthResult.SUCCESS)
+    logins = evidence.logins
+    key = logins.account_key("ann")
+    account = logins.accounts.get(key)
+    assert account is not None
+    event = attempt("another")
+    evidence.attempt(event, ELSEWHERE, NOW)
+    logins.lock(AccountLock(key, LockKind.OPERATOR, NOW, None))
+    seen = evidence.outcome(AuthOutcome(event, AuthResult.SUCCESS), ELSEWHERE, NOW)
+    assert seen.facts.login is not None
+    assert seen.facts.login.locked
+    assert list(account.nets) == [HOME.net]
+    assert not logins.neighbourhood.spared(ELSEWHERE, NOW)
+    assert logins.facts(logins.credential(event), HOME, NOW).knowledge is Knowledge.WRONG
+
+
+def test_new_settings_hold_for_logins_and_recipients(evidence: Evidence) -> None:
+    evidence.reconfigure(replace(POLICY, auth_ban_score=50.0, recipients_burst=1))
+    assert outcome(evidence, "guess").facts.ban_score == 50.0
+    outcome(evidence, "right", AuthResult.SUCCESS)
+    rcpt(evidence, "one", scope=Scope.AUTH, authcid="ann")
+    seen = evidence.recipient(RcptAttempt("x@example.org", "ann"), Scope.AUTH, HOME, NOW)
+    assert seen.facts.recipient is not None
+    assert seen.facts.recipient.over_rate
 
 
 # -- violations ----------------------------------------------------------------------------------

@@ -36,7 +36,16 @@ def test_surely_wrong_password_needs_the_allowance() -> None:
 def test_unknown_password_needs_it_where_the_rule_is_strict(knowledge: Knowledge) -> None:
     unknown = login(knowledge=knowledge, asked_ago_s=LATER_S, proof_left=False)
     assert put_off(facts(), unknown, REASON) is None
-    assert put_off(facts(), unknown, REASON, strict=True) == DECOY
+    assert put_off(facts(), unknown, REASON, strict=True) == NOT_NOW
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_may_be_right_is_never_told_that_it_is_wrong(strict: bool) -> None:
+    """The owner whose mechanism shows no password would throw it away (RFC 4954 6)."""
+    for knowledge in (Knowledge.UNKNOWN, Knowledge.FORMER):
+        for asked_ago_s in (None, SOON_S, LATER_S, 1e6):
+            seen = login(knowledge=knowledge, asked_ago_s=asked_ago_s, proof_left=False)
+            assert put_off(facts(), seen, REASON, strict=strict) in {None, NOT_NOW}
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -93,11 +93,20 @@ def test_it_is_soon_asked_again_whether_the_pair_is_right_by_now() -> None:
 @pytest.mark.parametrize("knowledge", [Knowledge.FORMER, Knowledge.RIGHT])
 def test_password_that_was_right_is_asked_again_sooner(knowledge: Knowledge) -> None:
     """It may be an outage that nobody told of."""
-    ago_s = POLICY.refused_for_s / 2
-    repeated = of_login(knowledge=knowledge, refused_ago_s=ago_s)
+    doubt_s = POLICY.refused_for_s * login_rules.DOUBT_SHARE
+    repeated = of_login(knowledge=knowledge, refused_ago_s=doubt_s)
     assert login_rules.repeated_password(ATTEMPT, repeated) is None
-    just_now = of_login(knowledge=knowledge, refused_ago_s=0.0)
+    just_now = of_login(knowledge=knowledge, refused_ago_s=doubt_s - 0.1)
     assert login_rules.repeated_password(ATTEMPT, just_now) is not None
+
+
+def test_password_that_was_replaced_is_in_no_doubt() -> None:
+    """The account has another that is right: the phone's is stale."""
+    stale = {"knowledge": Knowledge.FORMER, "replaced": True}
+    before = of_login(**stale, refused_ago_s=POLICY.refused_for_s - 0.1)
+    assert login_rules.repeated_password(ATTEMPT, before) is not None
+    after = of_login(**stale, refused_ago_s=POLICY.refused_for_s)
+    assert login_rules.repeated_password(ATTEMPT, after) is None
 
 
 # -- strangers ---------------------------------------------------------------------------------
@@ -141,23 +150,38 @@ def test_people_at_home_at_a_suspect_address_are_left_alone() -> None:
     assert login_rules.suspect_source(ATTEMPT, suspect) is None
 
 
-def test_sprayed_password_from_an_address_that_has_failed_is_refused_unseen() -> None:
-    score = login_rules.SPRAYER_SCORE
-    sprayer = facts(score_before=score, score=score, login=login(sprayed=True))
-    expected = Verdict(Action.DECOY, Reason.SPRAYED_PASSWORD)
-    assert login_rules.sprayed_password(ATTEMPT, sprayer) == expected
-    clean = of_login(sprayed=True)
-    verdict = login_rules.sprayed_password(ATTEMPT, clean)
-    assert verdict == Verdict(Action.DEFER, Reason.SPRAYED_PASSWORD)
+@pytest.mark.parametrize("score", [0.0, 1.0, SUSPECT, POLICY.auth_ban_score])
+def test_sprayed_password_is_put_off_alike_right_or_wrong_whatever_the_address_did(
+    score: float,
+) -> None:
+    """An answer that differs would tell the sprayer which account has it."""
+    verdicts = {
+        login_rules.sprayed_password(
+            ATTEMPT,
+            facts(score_before=score, score=score, login=login(sprayed=True, knowledge=knowledge)),
+        )
+        for knowledge in Knowledge
+    }
+    assert verdicts == {Verdict(Action.DEFER, Reason.SPRAYED_PASSWORD)}
 
 
 def test_lane_lock_asks_strangers_for_more_than_to_come_again() -> None:
     back = {"asked_ago_s": LATER_S, "proof_left": False}
     attacked = of_login(attacked=True, **back)
     assert login_rules.account_attacked(ATTEMPT, attacked) is None
-    locked = of_login(attacked=True, lane_locked=True, **back)
-    expected = Verdict(Action.DECOY, Reason.ACCOUNT_LANE_LOCKED)
-    assert login_rules.account_attacked(ATTEMPT, locked) == expected
+    answers = {
+        knowledge: login_rules.account_attacked(
+            ATTEMPT, of_login(attacked=True, lane_locked=True, knowledge=knowledge, **back)
+        )
+        for knowledge in Knowledge
+    }
+    not_now = Verdict(Action.DEFER, Reason.ACCOUNT_LANE_LOCKED)
+    assert answers == {
+        Knowledge.RIGHT: None,
+        Knowledge.FORMER: not_now,
+        Knowledge.WRONG: Verdict(Action.DECOY, Reason.ACCOUNT_LANE_LOCKED),
+        Knowledge.UNKNOWN: not_now,
+    }
 
 
 # -- wrong passwords at home -------------------------------------------------------------------
@@ -204,13 +228,11 @@ def every_case() -> Iterator[Facts]:
 
 
 def test_right_password_is_never_refused_for_good_by_what_strangers_do() -> None:
-    """Put off at most; but for a sprayed one from an address that has failed, the first time."""
+    """Put off at most, and the first time only."""
     for seen in every_case():
         about = seen.login
         assert about is not None
         verdicts = [verdict for rule in ALL_RULES if (verdict := rule(ATTEMPT, seen))]
         if about.at_home or about.asked_ago_s == LATER_S:
             assert verdicts == []
-        sprayer = about.sprayed and seen.score >= login_rules.SPRAYER_SCORE
-        if not (sprayer and about.asked_ago_s is None):
-            assert {verdict.action for verdict in verdicts} <= {Action.DEFER}
+        assert {verdict.action for verdict in verdicts} <= {Action.DEFER}

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from gatekeeper.ban import Scope
 from gatekeeper.events import AuthAttempt
 from gatekeeper.policy import levels, neighbourhood
 from gatekeeper.policy import logins as module
@@ -328,6 +329,45 @@ def test_guessers_do_not_push_out_that_a_right_password_was_asked_back(story: St
     assert story.facts(ELSEWHERE, "right").asked_ago_s == POLICY.retry_after_s
 
 
+def test_hasty_return_of_a_right_password_costs_the_others_no_patience(story: Story) -> None:
+    """A mail program that tries each second is asked once."""
+    story.succeeds()
+    story.succeeds(account="bob")
+    allowances = story.logins.allowances
+    before = allowances.patience
+    for _ in range(100):
+        story.is_refused(ELSEWHERE, "right")
+        story.now += POLICY.retry_after_s / 200
+    assert allowances.patience == before - 1.0
+    assert story.facts(ELSEWHERE, "right", "bob").patience_left
+
+
+def test_wrong_password_costs_no_patience(story: Story) -> None:
+    story.succeeds()
+    before = story.logins.allowances.patience
+    for number in range(100):
+        story.is_refused(ELSEWHERE, f"guess {number}")
+    assert story.logins.allowances.patience == before
+
+
+def test_who_was_asked_back_may_come_from_another_address_of_his_provider(story: Story) -> None:
+    story.succeeds()
+    story.is_refused(at("198.51.100.7"), "right")
+    assert story.facts(at("198.51.200.9"), "right").asked_ago_s == 0.0
+    assert story.facts(at("198.52.100.7"), "right").asked_ago_s is None
+    assert story.facts(at("198.51.100.7"), "other").asked_ago_s is None
+
+
+def test_password_is_replaced_once_another_is_right(story: Story) -> None:
+    story.succeeds(password="old")
+    story.fails(HOME, "old")
+    former = story.facts(password="old")
+    assert (former.knowledge, former.replaced) == (Knowledge.FORMER, False)
+    story.succeeds(password="new")
+    assert story.facts(password="old").replaced
+    assert not story.facts(password="new").replaced
+
+
 # -- successes -----------------------------------------------------------------------------------
 
 
@@ -349,6 +389,12 @@ def test_one_account_makes_few_places_look_inhabited(story: Story) -> None:
         for number in range(3 * module.PLACES_A_DAY)
     )
     assert inhabited <= module.PLACES_A_DAY
+
+
+def test_name_is_kept_as_it_is_shown_and_cut(story: Story) -> None:
+    story.succeeds(account="Ann" + "x" * 65_536)
+    (account,) = story.logins.accounts
+    assert account.name == "Ann" + "x" * (module.MAX_NAME_CHARACTERS - 3)
 
 
 def test_corrected_password_is_forgiven(story: Story) -> None:
@@ -384,6 +430,14 @@ def test_slow_traveller_is_not_held(story: Story) -> None:
     for number in range(2 * POLICY.new_nets_hour):
         story.now += 1800
         assert story.succeeds(at(f"10.{number}.0.1")) is None
+
+
+def test_one_guess_is_not_worth_writing_down(story: Story) -> None:
+    story.fails()
+    assert not story.logins.changes.scores
+    for number in range(3):
+        story.fails(password=f"guess {number}")
+    assert (Scope.AUTH, ELSEWHERE.source, False) in story.logins.changes.scores
 
 
 # -- outages -------------------------------------------------------------------------------------

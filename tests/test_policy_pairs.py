@@ -99,6 +99,15 @@ def test_comeback_is_gone_after_two_half_lives_where_others_are_asked() -> None:
     assert comebacks.ago_s(1, NOW + 205) is None
 
 
+def test_comeback_ends_after_two_half_lives_though_nobody_else_is_asked() -> None:
+    comebacks = Comebacks(100.0)
+    comebacks.ask(1, NOW)
+    assert comebacks.ago_s(1, NOW + 200) == 200
+    assert comebacks.ago_s(1, NOW + 201) is None
+    comebacks.ask(1, NOW + 300)
+    assert comebacks.ago_s(1, NOW + 301) == 1, "and begins anew"
+
+
 def test_flood_forgets_the_oldest_askings_first() -> None:
     comebacks = Comebacks(1e6, capacity=10)
     for key in range(10_000):

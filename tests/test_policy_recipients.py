@@ -28,7 +28,45 @@ def asked(harvest: Harvest, names: int, share: float = 1.0, first: int = 0) -> H
 
 def test_nothing_is_known_of_a_stranger() -> None:
     known = Harvest().known(SOURCE, NOW)
-    assert (known.unknown, known.mostly_unknown, known.none_accepted) == (0, False, True)
+    assert (known.unknown, known.mostly_unknown, known.none_accepted) == (0, False, False)
+
+
+def test_sender_of_unknown_ones_alone_has_none_accepted() -> None:
+    harvest = asked(Harvest(), 1)
+    assert harvest.known(SOURCE, NOW).none_accepted
+    harvest.accepted(SOURCE, NOW)
+    assert not harvest.known(SOURCE, NOW).none_accepted
+
+
+def test_recipients_accepted_before_the_first_unknown_one_speak_for_it() -> None:
+    harvest = Harvest()
+    for _ in range(10):
+        harvest.accepted(SOURCE, NOW)
+    known = asked(harvest, 9).known(SOURCE, NOW)
+    assert not known.mostly_unknown
+    assert not known.none_accepted
+
+
+def test_harvest_that_is_forgotten_leaves_what_was_accepted() -> None:
+    harvest = asked(Harvest(), 100)
+    for _ in range(3):
+        harvest.accepted(SOURCE, NOW)
+    harvest.forget(SOURCE)
+    harvest.forget(SOURCE + 1)
+    assert harvest.known(SOURCE, NOW).unknown == 0
+    known = asked(harvest, 2).known(SOURCE, NOW)
+    assert (known.unknown, known.mostly_unknown) == (2, False)
+
+
+def test_flood_of_senders_with_accepted_recipients_is_bounded_and_harms_no_harvester() -> None:
+    harvest = asked(Harvest(capacity=10), 50)
+    for sender in range(1000, 1100):
+        harvest.accepted(sender, NOW)
+    assert harvest.known(SOURCE, NOW).unknown > 40
+    harvest.unknown(1000, 1, 1.0, NOW)
+    assert harvest.known(1000, NOW).none_accepted, "pushed out"
+    harvest.unknown(1099, 1, 1.0, NOW)
+    assert not harvest.known(1099, NOW).none_accepted
 
 
 def test_different_unknown_recipients_are_counted_to_within_a_tenth() -> None:
