@@ -101,6 +101,8 @@ class Evidence:
         elif event.result is AuthResult.SUCCESS and not login.locked:
             name = event.attempt.authcid
             lock = logins.succeeded(credential, place, login, name, now)
+        elif event.result is AuthResult.UNAVAILABLE:
+            logins.unavailable(now)
         after = logins.neighbourhood.scores.sources.value(place.source, now)
         return Seen(self._facts(Scope.AUTH, place, before, after, now, login), credential, lock)
 

@@ -97,11 +97,20 @@ class OutageWatch:
     last, so one stale phone is no outage however often it calls.
     """
 
-    __slots__ = ("_failed", "_votes")
+    __slots__ = ("_failed", "_unavailable_at", "_votes")
 
     def __init__(self) -> None:
         self._votes: OrderedDict[int, tuple[float, bool]] = OrderedDict()  # oldest vote first
         self._failed = 0
+        self._unavailable_at: float | None = None
+
+    def unavailable(self, now: float) -> None:
+        """The backend could not tell; until it can, nobody is held to what he sends."""
+        self._unavailable_at = now
+
+    def answered(self) -> None:
+        """The backend has told yes or no."""
+        self._unavailable_at = None
 
     def note(self, account: int, success: bool, now: float) -> None:
         """The backend's word on a credential of `account` that ought to be right."""
@@ -116,7 +125,10 @@ class OutageWatch:
             self._drop_oldest()
 
     def outage(self, now: float) -> bool:
-        """Whether at least `OUTAGE_SHARE` of them fail, of `OUTAGE_ACCOUNTS` accounts or more."""
+        """Whether the backend's last word was that it cannot tell, or at least `OUTAGE_SHARE` of
+        the votes fail, of `OUTAGE_ACCOUNTS` accounts or more."""
+        if self._unavailable_at is not None and now - self._unavailable_at <= OUTAGE_WINDOW_S:
+            return True
         while self._votes and now - next(iter(self._votes.values()))[0] > OUTAGE_WINDOW_S:
             self._drop_oldest()
         return self._failed >= max(OUTAGE_ACCOUNTS, OUTAGE_SHARE * len(self._votes))

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from gatekeeper.ban import Scope
 from gatekeeper.events import AuthAttempt
 from gatekeeper.policy.accounts import Account, Accounts, Knowledge, Standing
-from gatekeeper.policy.allowances import Allowances
+from gatekeeper.policy.allowances import Allowances, Doubt
 from gatekeeper.policy.changes import MIN_SCORE, SAVED_EVERY_S, Changes
 from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.keys import Place, account_key, mixed, password_key
@@ -137,6 +137,10 @@ class Logins:
             standing = Standing.SEMI
         asked = self._asked_right if knowledge is Knowledge.RIGHT else self._asked
         sprayed = self._sprayed(credential, now)
+        guesses = 0 if account is None else account.guess_count(now)
+        doubt = Doubt.SLIGHT if guesses else Doubt.NONE
+        if sprayed or not neighbourhood.is_clean(place, now):
+            doubt = Doubt.CLEAR
         return LoginFacts(
             standing=standing,
             knowledge=knowledge,
@@ -149,18 +153,17 @@ class Logins:
             repeated=refused_ago_s is not None,
             asked_ago_s=asked.ago_s(mixed(credential.pair, place.wide), now),
             sprayed=sprayed,
-            attacked=account is not None
-            and account.guess_count(now) >= self._settings.attacked_guesses,
+            attacked=guesses >= self._settings.attacked_guesses,
             lane_locked=account is not None and account.lane_until > now,
             level_high=self.level.high(now),
             network_suspect=neighbourhood.network_share(place, now) >= 1.0,
             guessing_at_home=not self._homes.allows(place.source, now),
             proof_left=self.allowances.proof_left(
-                credential.account, wrong=knowledge is Knowledge.WRONG, now=now
+                credential.account,
+                shared=knowledge is Knowledge.WRONG or account is None,
+                now=now,
             ),
-            patience_left=self.allowances.patience_left(
-                suspicious=sprayed or not neighbourhood.is_clean(place, now)
-            ),
+            patience_left=self.allowances.patience_left(doubt),
         )
 
     # -- what became of it ------------------------------------------------------------------
@@ -169,8 +172,8 @@ class Logins:
         """A doubtful credential was let through on the allowance for such."""
         if facts.asked_ago_s is None or facts.knowledge is Knowledge.RIGHT:
             return
-        wrong = facts.knowledge is Knowledge.WRONG
-        self.allowances.use_proof(credential.account, wrong=wrong, now=now)
+        shared = facts.knowledge is Knowledge.WRONG or not facts.account_known
+        self.allowances.use_proof(credential.account, shared=shared, now=now)
 
     def refused(self, credential: Credential, place: Place, facts: LoginFacts, now: float) -> float:
         """A Rule refused it without the backend; what it adds to the address's score."""
@@ -186,8 +189,13 @@ class Logins:
         sure = facts.knowledge is Knowledge.WRONG or facts.trap
         return self._count(credential, place, facts, 1.0 if sure else MAYBE, now)
 
+    def unavailable(self, now: float) -> None:
+        """The backend could not tell."""
+        self.outages.unavailable(now)
+
     def failed(self, credential: Credential, place: Place, facts: LoginFacts, now: float) -> float:
         """The backend refused it; what it adds to the address's score."""
+        self.outages.answered()
         account = self.accounts.get(credential.account)
         if account is not None and self._ought_to_be_right(account, credential, facts, now):
             self.outages.note(account.key, success=False, now=now)
@@ -208,6 +216,7 @@ class Logins:
         """The backend took it. The lock the account gets for how it roams, if it gets one."""
         account, new = self.accounts.touch(credential.account, now)
         account.name = name[:MAX_NAME_CHARACTERS]
+        self.outages.answered()
         self.outages.note(account.key, success=True, now=now)
         self._bad_pairs.discard(credential.pair)
         if credential.comparable and credential.password is not None:
