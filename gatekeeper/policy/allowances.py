@@ -12,38 +12,24 @@ from typing import Final
 
 from gatekeeper.policy.rates import Rate, RateTable
 
-
-class Doubt(IntEnum):
-    """What speaks against a right password from a stranger's place, besides the times."""
-
-    NONE = 0
-    SLIGHT = 1  # strangers have guessed at its account
-    CLEAR = 2  # they have guessed from this address, or sprayed this password
-
-
 PROOFS: Final = Rate(2, 3600.0)  # of one account
-ALL_
-
-
-class Doubt(IntEnum):
-    """What speaks against a right password from a stranger's place, besides the times."""
-
-    NONE = 0
-    SLIGHT = 1  # strangers have guessed at its account
-    CLEAR = 2  # they have guessed from this address, or sprayed this password
-
-
-PROOFS: Final = Rate(20, 120.0)  # of all
+ALL_PROOFS: Final = Rate(20, 120.0)  # of all
 MAX_ACCOUNTS: Final = 20_000  # about 3 MB
 FIRST_PATIENCE: Final = 3.0  # before the first good logins are counted
 MOST_PATIENCE: Final = 10.0  # saved up, and owed
-# How much must be saved up for one to be asked, by what speaks against it.
-NEEDED: Final = {
-    Doubt.CLEAR: -MOST_PATIENCE,
-    Doubt.SLIGHT: 1.0,
-    Doubt.NONE: 5.0,
-}
 _EVERYBODY: Final = 0
+
+
+class Doubt(IntEnum):
+    """What speaks against a right password from a stranger's place, besides the times."""
+
+    NONE = 0
+    SLIGHT = 1  # strangers have guessed at its account
+    CLEAR = 2  # they have guessed from this address, or sprayed this password
+
+
+# How much must be saved up for one to be asked, by what speaks against it.
+NEEDED: Final = {Doubt.NONE: 5.0, Doubt.SLIGHT: 1.0, Doubt.CLEAR: -MOST_PATIENCE}
 
 
 class Allowances:
