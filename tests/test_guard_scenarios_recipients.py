@@ -114,7 +114,7 @@ def test_big_sender_over_its_day_with_one_stale_recipient_is_not_banned() -> Non
     """What it is put off for is its number, not whom it asks for."""
     policy = PolicySettings(recipients_per_address_day=100)
     world = World(replace(SETTINGS, policy=policy))
-    for number in range(90):
+    for number in range(99):
         assert world.rcpt(SENDER, f"reader{number}", exists=True).got_in
     assert world.rcpt(SENDER, "gone", exists=False).forwarded
     for number in range(3 * POLICY.harvest_ban):

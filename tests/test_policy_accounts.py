@@ -203,11 +203,11 @@ def test_account_that_logs_in_all_the_time_is_not_taken_for_an_idle_one() -> Non
     accounts = Accounts(capacity=10)
     for minute in range(24 * 60):
         now = NOW + 60.0 * minute
-        account, _ = accounts.touch(1, now)
+        account, new = accounts.touch(1, now)
+        assert new is (minute == 0)
         account.enter(HOME, now)
-        if minute % 120 == 0:
+        if minute % 70 == 0:  # somebody new, now and then
             accounts.touch(1000 + minute, now)
-    assert accounts.get(1) is not None
     assert len(accounts) == 10
 
 
