@@ -12,8 +12,22 @@ from typing import Final
 
 from gatekeeper.policy.rates import Rate, RateTable
 
+
+class Pool(IntEnum):
+    """Who shares a number of doubtful credentials."""
+
+    PLAIN = 0  # of which nothing is known
+    GUESSED = 1  # as guessers of many accounts make them: surely wrong, or of an unseen account
+    PERSISTENT = 2  # of an unseen account, and as persistent as a mail program
+
+
 PROOFS: Final = Rate(2, 3600.0)  # of one account
-ALL_PROOFS: Final = Rate(20, 120.0)  # of all
+ALL_PROOFS: Final = {  # of all accounts together
+    Pool.PLAIN: Rate(1_000, 1.0),
+    Pool.GUESSED: Rate(20, 120.0),
+    Pool.PERSISTENT: Rate(20, 60.0),
+}
+PERSISTENT_S: Final = 600.0  # a guesser who comes again at all mostly does so sooner
 MAX_ACCOUNTS: Final = 20_000  # about 3 MB
 FIRST_PATIENCE: Final = 3.0  # before the first good logins are counted
 MOST_PATIENCE: Final = 10.0  # saved up, and owed
@@ -35,25 +49,25 @@ NEEDED: Final = {Doubt.NONE: 5.0, Doubt.SLIGHT: 1.0, Doubt.CLEAR: -MOST_PATIENCE
 class Allowances:
     """Both, for the whole guard."""
 
-    __slots__ = ("_all_proofs", "_proofs", "patience")
+    __slots__ = ("_pools", "_proofs", "patience")
 
     def __init__(self) -> None:
         self.patience = FIRST_PATIENCE
         self._proofs: RateTable[int] = RateTable(PROOFS, MAX_ACCOUNTS)
-        self._all_proofs: RateTable[int] = RateTable(ALL_PROOFS, 1)
+        self._pools: dict[Pool, RateTable[int]] = {
+            pool: RateTable(rate, 1) for pool, rate in ALL_PROOFS.items()
+        }
 
-    def proof_left(self, account: int, *, shared: bool, now: float) -> bool:
-        """Whether one more doubtful credential of the account may go to the backend; `shared` says
-        that guessers of many accounts make such ones, so that it is one for all as well."""
-        if shared and not self._all_proofs.allows(_EVERYBODY, now):
+    def proof_left(self, account: int, pool: Pool, now: float) -> bool:
+        """Whether one more doubtful credential of the account may go to the backend."""
+        if not self._pools[pool].allows(_EVERYBODY, now):
             return False
-        return self._proofs.allows(account, now)
+        return pool is Pool.PERSISTENT or self._proofs.allows(account, now)
 
-    def use_proof(self, account: int, *, shared: bool, now: float) -> None:
+    def use_proof(self, account: int, pool: Pool, now: float) -> None:
         """One has gone."""
         self._proofs.use(account, now)
-        if shared:
-            self._all_proofs.use(_EVERYBODY, now)
+        self._pools[pool].use(_EVERYBODY, now)
 
     def patience_left(self, doubt: Doubt) -> bool:
         """Whether one more right password may be asked to come again."""

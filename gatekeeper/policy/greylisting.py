@@ -7,8 +7,8 @@ password and net is put off, and what comes back is looked at again:
 * a password that was right the last time goes on;
 * one that is surely another than the account's goes on while a small allowance lasts, for the
   password may have been changed elsewhere; beyond it is refused here, as the backend would;
-* one of an account that has never logged in needs the allowance too, or to be as persistent as a
-  mail program is (`PERSISTENT_S`), and is put off again until then;
+* one of an account that has never logged in needs the allowance too, a larger one where it is as
+  persistent as a mail program, and is put off again beyond it;
 * one of which nothing is known goes on; where guesses come without end (`strict`) it needs the
   allowance, and is put off again beyond it.
 
@@ -16,13 +16,9 @@ Asking people back is a cost to them: of right passwords no more than a set shar
 what is beyond goes on at once.
 """
 
-from typing import Final
-
 from gatekeeper.policy.accounts import Knowledge
 from gatekeeper.policy.facts import Facts, LoginFacts
 from gatekeeper.verdict import Action, Reason, Verdict
-
-PERSISTENT_S: Final = 600.0  # a guesser who comes again at all does so sooner
 
 
 def put_off(
@@ -36,10 +32,7 @@ def put_off(
             return None
     elif asked_ago_s is not None and asked_ago_s >= settings.retry_after_s:
         wrong = login.knowledge is Knowledge.WRONG
-        newcomer = not login.account_known
-        if login.proof_left or not (wrong or strict or newcomer):
-            return None
-        if newcomer and not strict and asked_ago_s >= PERSISTENT_S:
+        if login.proof_left or not (wrong or strict or not login.account_known):
             return None
         return Verdict(Action.DECOY if wrong else Action.DEFER, reason)
     if asked_ago_s is None or asked_ago_s < settings.retry_after_s:

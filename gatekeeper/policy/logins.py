@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from gatekeeper.ban import Scope
 from gatekeeper.events import AuthAttempt
 from gatekeeper.policy.accounts import Account, Accounts, Knowledge, Standing
-from gatekeeper.policy.allowances import Allowances, Doubt
+from gatekeeper.policy.allowances import PERSISTENT_S, Allowances, Doubt, Pool
 from gatekeeper.policy.changes import MIN_SCORE, SAVED_EVERY_S, Changes
 from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.keys import Place, account_key, mixed, password_key
@@ -136,6 +136,7 @@ class Logins:
         if standing is Standing.STRANGER and neighbourhood.is_crowd(place, now):
             standing = Standing.SEMI
         asked = self._asked_right if knowledge is Knowledge.RIGHT else self._asked
+        asked_ago_s = asked.ago_s(mixed(credential.pair, place.wide), now)
         sprayed = self._sprayed(credential, now)
         guesses = 0 if account is None else account.guess_count(now)
         doubt = Doubt.SLIGHT if guesses else Doubt.NONE
@@ -151,7 +152,7 @@ class Logins:
             refused_ago_s=refused_ago_s,
             replaced=replaced,
             repeated=refused_ago_s is not None,
-            asked_ago_s=asked.ago_s(mixed(credential.pair, place.wide), now),
+            asked_ago_s=asked_ago_s,
             sprayed=sprayed,
             attacked=guesses >= self._settings.attacked_guesses,
             lane_locked=account is not None and account.lane_until > now,
@@ -159,9 +160,7 @@ class Logins:
             network_suspect=neighbourhood.network_share(place, now) >= 1.0,
             guessing_at_home=not self._homes.allows(place.source, now),
             proof_left=self.allowances.proof_left(
-                credential.account,
-                shared=knowledge is Knowledge.WRONG or account is None,
-                now=now,
+                credential.account, _pool(knowledge, account is not None, asked_ago_s), now
             ),
             patience_left=self.allowances.patience_left(doubt),
         )
@@ -172,11 +171,20 @@ class Logins:
         """A doubtful credential was let through on the allowance for such."""
         if facts.asked_ago_s is None or facts.knowledge is Knowledge.RIGHT:
             return
-        shared = facts.knowledge is Knowledge.WRONG or not facts.account_known
-        self.allowances.use_proof(credential.account, shared=shared, now=now)
+        pool = _pool(facts.knowledge, facts.account_known, facts.asked_ago_s)
+        self.allowances.use_proof(credential.account, pool, now)
 
-    def refused(self, credential: Credential, place: Place, facts: LoginFacts, now: float) -> float:
-        """A Rule refused it without the backend; what it adds to the address's score."""
+    def refused(
+        self,
+        credential: Credential,
+        place: Place,
+        facts: LoginFacts,
+        now: float,
+        *,
+        trapped: bool = False,
+    ) -> float:
+        """A Rule refused it without the backend, `trapped` the one on trap accounts; what it adds
+        to the address's score."""
         right = facts.knowledge is Knowledge.RIGHT
         asked = self._asked_right if right else self._asked
         asked.ask(mixed(credential.pair, place.wide), now)
@@ -187,7 +195,8 @@ class Logins:
         if facts.repeated or facts.asked_ago_s is not None or self.outages.outage(now):
             return 0.0
         sure = facts.knowledge is Knowledge.WRONG or facts.trap
-        return self._count(credential, place, facts, 1.0 if sure else MAYBE, now)
+        share = 1.0 if sure else MAYBE
+        return self._count(credential, place, facts, share, now, trapped=trapped)
 
     def unavailable(self, now: float) -> None:
         """The backend could not tell."""
@@ -239,7 +248,14 @@ class Logins:
     # -- the parts --------------------------------------------------------------------------
 
     def _count(
-        self, credential: Credential, place: Place, facts: LoginFacts, share: float, now: float
+        self,
+        credential: Credential,
+        place: Place,
+        facts: LoginFacts,
+        share: float,
+        now: float,
+        *,
+        trapped: bool = False,
     ) -> float:
         """Hold a guess against all it was made by and at; what it adds to the address's score."""
         if facts.knowledge is Knowledge.RIGHT or facts.knowledge is Knowledge.FORMER:
@@ -251,6 +267,7 @@ class Logins:
             newcomers_learned=self.newcomers.learned,
             accounts_failed=sources.different(place.source, credential.account) / (1 + at_home),
             settings=self._settings,
+            trapped=trapped,
         )
         if weight > 0:
             after = sources.add(place.source, weight, now)
@@ -343,6 +360,15 @@ class Logins:
         if credential.comparable and credential.password is not None:
             return account.ought_to_be_right(credential.pair, now)
         return facts.standing is Standing.FAMILIAR and not facts.repeated
+
+
+def _pool(knowledge: Knowledge, known: bool, asked_ago_s: float | None) -> Pool:
+    """From which a doubtful credential is let through."""
+    if known:
+        return Pool.GUESSED if knowledge is Knowledge.WRONG else Pool.PLAIN
+    if asked_ago_s is not None and asked_ago_s >= PERSISTENT_S:
+        return Pool.PERSISTENT
+    return Pool.GUESSED
 
 
 _AT_HOME: Final = LoginFacts(
