@@ -199,8 +199,11 @@ class Guard:
         policy = self._settings.policy
         return Facts(scope, True, 0.0, 0.0, policy.auth_ban_score, False, policy)
 
-    def _opinion(self, event: JudgedEvent, client: Client, facts: Facts) -> Verdict:
-        """The strongest opinion that is carried out; what is only watched is counted."""
+    def _opinion(
+        self, event: JudgedEvent, client: Client, facts: Facts, before: Facts | None = None
+    ) -> Verdict:
+        """The strongest opinion that is carried out; what is only watched is counted, but for what
+        the same Rule said of the Event with the Facts `before`."""
         opinions = []
         login = facts.login
         at_home = login is not None and login.at_home
@@ -208,13 +211,13 @@ class Guard:
             opinion = built_in.rule(event, facts)
             if opinion is None:
                 continue
-            if observed:
-                self.would_have[opinion.reason] += 1
-                self._on_verdict(client, event, opinion, False)
-            elif built_in.needs_learning and login is not None and not login.learned:
-                self.would_have[opinion.reason] += 1
-            else:
+            learning = built_in.needs_learning and login is not None and not login.learned
+            if not (observed or learning):
                 opinions.append(opinion)
+            elif before is None or built_in.rule(event, before) != opinion:
+                self.would_have[opinion.reason] += 1
+                if observed:
+                    self._on_verdict(client, event, opinion, False)
         return strongest(opinions) if opinions else PASS
 
     def _rules_for(self, kind: type, *, at_home: bool) -> tuple[tuple[BuiltIn, bool], ...]:
@@ -244,10 +247,13 @@ class Guard:
             if not seen.facts.banned:
                 self.evidence.let_through(seen, now)
             return verdict, seen
+        before = seen.facts
         if verdict.reason not in _NO_GUESSES:
-            seen = seen._replace(facts=self.evidence.refused(seen, where, now))
+            trapped = verdict.reason is Reason.TRAP_ACCOUNT
+            after = self.evidence.refused(seen, where, now, trapped=trapped)
+            seen = seen._replace(facts=after)
         if ban_due(seen.facts):
-            verdict = strongest([verdict, self._opinion(event, client, seen.facts)])
+            verdict = strongest([verdict, self._opinion(event, client, seen.facts, before)])
         if Action.DECOY <= verdict.action <= Action.REJECT:
             verdict = Verdict(verdict.action, verdict.reason, tarpit_s(seen.facts))
         return verdict, seen

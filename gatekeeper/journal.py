@@ -43,16 +43,18 @@ class Entry(NamedTuple):
     ban_score: float
     standing: str
     knowledge: str
+    number: int  # of all entries, the order in which things happened: instants may be equal
 
 
 class Journal:
     """The two rings."""
 
-    __slots__ = ("_refusals", "_successes")
+    __slots__ = ("_number", "_refusals", "_successes")
 
     def __init__(self) -> None:
         self._refusals: deque[Entry] = deque(maxlen=MAX_REFUSALS)
         self._successes: deque[Entry] = deque(maxlen=MAX_SUCCESSES)
+        self._number = 0
 
     def note(
         self,
@@ -72,6 +74,7 @@ class Journal:
         elif verdict is PASS and not isinstance(event, Violation):
             return
         facts, login = seen.facts, seen.facts.login
+        self._number += 1
         entry = Entry(
             at=now,
             source=where.source,
@@ -85,13 +88,14 @@ class Journal:
             ban_score=facts.ban_score,
             standing="" if login is None else login.standing.value,
             knowledge="" if login is None else login.knowledge.value,
+            number=self._number,
         )
         (self._successes if success else self._refusals).append(entry)
 
     def of(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
         """The entries that are wanted, oldest first."""
         found = [entry for entry in self._all() if wanted(entry)]
-        return sorted(found, key=lambda entry: entry.at)
+        return sorted(found, key=lambda entry: entry.number)
 
     def _all(self) -> Iterator[Entry]:
         yield from self._refusals

@@ -111,6 +111,51 @@ async def test_one_rule_can_be_carried_out_while_the_others_are_watched() -> Non
     assert bench.bans() == []
 
 
+async def test_trap_that_is_only_watched_weighs_as_any_account() -> None:
+    """Whether another Rule refuses it, or the backend."""
+    traps = replace(SETTINGS, trap_accounts=("root",), rules={Reason.TRAP_ACCOUNT: Mode.OBSERVE})
+    bench = Bench(traps)
+    assert await bench.attempt(client(), "x", "root") == PASS
+    assert await bench.outcome(client(), "x", "root") == PASS
+    assert bench.bans() == []
+    assert bench.score(client()) == pytest.approx(POLICY.auth_failure_weight)
+    sprayed = client("198.51.100.7")
+    logins = bench.guard.evidence.logins
+    logins.familiarity.learned = logins.newcomers.learned = True
+    for number in range(SETTINGS.policy.sprayed_accounts):
+        await bench.outcome(client(f"10.{number}.0.1"), "123456", f"user{number}")
+    verdict = await bench.attempt(sprayed, "123456", "root")
+    assert (verdict.action, verdict.reason) == (Action.DEFER, Reason.SPRAYED_PASSWORD)
+    assert 0 < bench.score(sprayed) <= POLICY.auth_ban_score / 2
+    assert bench.bans() == []
+    assert bench.guard.would_have[Reason.TRAP_ACCOUNT] == 2
+
+
+async def test_what_is_watched_is_counted_once_where_a_refusal_bans() -> None:
+    """The Rules are asked again with the guess counted; those that watch have spoken already."""
+    rules = {Reason.TRAP_ACCOUNT: Mode.ENFORCE, Reason.SUSPECT_SOURCE: Mode.OBSERVE}
+    bench = Bench(replace(SETTINGS, trap_accounts=("root",), rules=rules))
+    await bench.guesses(client(), GUESSES - 1)
+    bench.heard.clear()
+    bench.guard.would_have.clear()
+    verdict = await bench.attempt(client(), "x", "root")
+    assert verdict.ban
+    assert bench.guard.would_have[Reason.SUSPECT_SOURCE] in {0, 1}
+    assert [enforced for _, enforced in bench.heard].count(True) == 1
+    told = [verdict for verdict, enforced in bench.heard if not enforced]
+    assert len(told) == len({verdict.reason for verdict in told})
+    assert sum(bench.guard.would_have.values()) == len(told)
+
+
+async def test_ban_that_only_a_counted_guess_brings_is_told_where_it_is_watched() -> None:
+    rules = {Reason.AUTH_FAILURES: Mode.OBSERVE}
+    bench = Bench(replace(SETTINGS, trap_accounts=("root",), rules=rules))
+    verdict = await bench.attempt(client(), "x", "root")
+    assert (verdict.action, verdict.ban) == (Action.DECOY, False)
+    assert bench.guard.would_have[Reason.AUTH_FAILURES] == 1
+    assert bench.bans() == []
+
+
 async def test_new_settings_hold_from_the_next_event_on(bench: Bench) -> None:
     await bench.guesses(client(), GUESSES - 1)
     bench.guard.reconfigure(replace(SETTINGS, mode=Mode.OBSERVE, trap_accounts=("root",)))

@@ -47,6 +47,17 @@ async def test_timeline_tells_failures_refusals_and_successes_in_order(bench: Be
     assert [entry.at for entry in told(bench)] == [bench.now - 2, bench.now - 1, bench.now]
 
 
+async def test_what_happened_at_one_instant_is_told_in_the_order_it_happened(
+    bench: Bench,
+) -> None:
+    for number in range(3):
+        await bench.outcome(client(), f"tpyo {number}")
+        await bench.outcome(client(), "right", result=AuthResult.SUCCESS)
+    whats = [entry.what for entry in told(bench)]
+    assert whats == ["login: failure", "login: success"] * 3
+    assert len({entry.at for entry in told(bench)}) == 1
+
+
 async def test_entry_tells_who_where_and_what_it_weighed(bench: Bench) -> None:
     await bench.outcome(client(), "right", "Ann", AuthResult.SUCCESS)
     bench.now += 1

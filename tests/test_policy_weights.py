@@ -27,9 +27,19 @@ SETTINGS = PolicySettings(
 )
 
 
-def weight(facts: LoginFacts, *, learned: bool = False, accounts_failed: float = 1.0) -> float:
+def weight(
+    facts: LoginFacts,
+    *,
+    learned: bool = False,
+    accounts_failed: float = 1.0,
+    trapped: bool = False,
+) -> float:
     return guess_weight(
-        facts, newcomers_learned=learned, accounts_failed=accounts_failed, settings=SETTINGS
+        facts,
+        newcomers_learned=learned,
+        accounts_failed=accounts_failed,
+        settings=SETTINGS,
+        trapped=trapped,
     )
 
 
@@ -62,7 +72,8 @@ def test_list_of_accounts_weighs_more_than_one_persons_up_to_a_bound() -> None:
 
 def test_sprayed_password_weighs_more_and_a_trap_account_most() -> None:
     assert weight(login()) < weight(login(sprayed=True)) <= 1.5 * MOST_TIMES
-    assert weight(login(trap=True)) == 1.5 + TRAP_WEIGHT
+    assert weight(login(trap=True), trapped=True) == 1.5 + TRAP_WEIGHT
+    assert weight(login(trap=True)) == 1.5, "the Rule only watches"
 
 
 @given(st.booleans(), st.booleans(), st.booleans(), st.floats(0.0, 1e9))

@@ -127,13 +127,14 @@ class Evidence:
 
     # -- verdicts ---------------------------------------------------------------------------
 
-    def refused(self, seen: Seen, place: Place, now: float) -> Facts:
-        """A credential was put off or refused without the backend; the Facts with it counted."""
+    def refused(self, seen: Seen, place: Place, now: float, *, trapped: bool = False) -> Facts:
+        """A credential was put off or refused without the backend, `trapped` by the Rule on trap
+        accounts; the Facts with it counted."""
         login, credential = seen.facts.login, seen.credential
         assert login is not None, "only logins are refused so"
         assert credential is not None, "a login has its keys"
         before = seen.facts.score
-        self.logins.refused(credential, place, login, now)
+        self.logins.refused(credential, place, login, now, trapped=trapped)
         after = self.logins.neighbourhood.scores.sources.value(place.source, now)
         return self._facts(Scope.AUTH, place, before, after, now, login)
 

@@ -67,15 +67,21 @@ def severity(kind: ViolationKind, scope: Scope) -> Severity:
 
 
 def guess_weight(
-    login: LoginFacts, *, newcomers_learned: bool, accounts_failed: float, settings: PolicySettings
+    login: LoginFacts,
+    *,
+    newcomers_learned: bool,
+    accounts_failed: float,
+    settings: PolicySettings,
+    trapped: bool = False,
 ) -> float:
     """What a guess adds to the score of its address, 0 or more.
 
     `accounts_failed` is how many different accounts failed there, this one included, for each that
     is at home there and one more: what one person gets wrong is one account's, a list is many.
     `newcomers_learned` says that nearly every account in use has been seen: then a new name is
-    likely none. A success takes nothing off here: one account of his own would let a guesser wash
-    his score after each guess.
+    likely none. `trapped` says that the Rule on trap accounts refused it: where that only watches,
+    a trap weighs as any other account does. A success takes nothing off here: one account of his
+    own would let a guesser wash his score after each guess.
     """
     weight = settings.auth_failure_weight
     if login.standing is Standing.FAMILIAR:
@@ -86,7 +92,7 @@ def guess_weight(
         weight *= max(1.0, accounts_failed - 1)  # one person has two spellings of one name
         weight += SPRAYED_WEIGHT if login.sprayed else 0.0
         weight = min(weight, MOST_TIMES * settings.auth_failure_weight)
-    return weight + (TRAP_WEIGHT if login.trap else 0.0)
+    return weight + (TRAP_WEIGHT if trapped else 0.0)
 
 
 def violation_weight(kind: ViolationKind, scope: Scope, settings: PolicySettings) -> float:
