@@ -187,7 +187,8 @@ def test_stuffers_wrong_pairs_get_no_further_than_the_allowance_though_he_retrie
         answers.append(world.login(*guess))
         world.wait(RETRY_S)
         answers.append(world.login(*guess))
-    allowance = allowances.ALL_PROOFS.burst + 400 * RETRY_S / allowances.ALL_PROOFS.period_s
+    proofs = allowances.ALL_PROOFS[allowances.Pool.GUESSED]
+    allowance = proofs.burst + 400 * RETRY_S / proofs.period_s
     assert Campaign(answers).forwarded < FIRST_DOZEN + allowance
     assert "decoy" in {answer.action for answer in answers}
 
