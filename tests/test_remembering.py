@@ -243,6 +243,7 @@ async def test_a_fault_of_ours_is_not_taken_for_an_outage() -> None:
     desk = Desk()
 
     async def remember(memories: Sequence[Memory], now: float) -> None:
+        await trio.lowlevel.checkpoint()
         raise TypeError("no record")
 
     desk.store.remember = remember  # type: ignore[method-assign]  # a Store with a bug
