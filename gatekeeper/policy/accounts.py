@@ -146,11 +146,16 @@ class Account:
 
     def enter(self, place: Place, now: float) -> None:
         """A success from `place`."""
-        seen = self.nets.get(place.net)
-        self.nets[place.net] = (now if seen is None else seen[0], now)
+        self.know_net(place.net, now, now)
+        self.last_at = now
+
+    def know_net(self, net: int, first_at: float, last_at: float) -> None:
+        """It logged in from `net`, first and last at these instants; what is known of it already
+        is not made shorter. Overflow: the net without a login for the longest goes first."""
+        first, last = self.nets.get(net, (first_at, last_at))
+        self.nets[net] = min(first, first_at), max(last, last_at)
         if len(self.nets) > MAX_NETS:
             del self.nets[min(self.nets, key=lambda net: self.nets[net][1])]
-        self.last_at = now
 
     def is_due(self, net: int, now: float, every_s: float) -> bool:
         """Whether a success from `net` is worth writing down: the first in each `every_s`."""

@@ -130,8 +130,7 @@ def _recall_pair(evidence: Evidence, pair: FamiliarPair, now: float) -> None:
     logins = evidence.logins
     net, last_at = net_key(pair.net), min(pair.last_at, now)
     account, _ = logins.accounts.touch(pair.account, -inf)
-    first_at, known_at = account.nets.get(net, (pair.first_at, last_at))
-    account.nets[net] = min(first_at, pair.first_at, now), max(known_at, last_at)
+    account.know_net(net, min(pair.first_at, last_at), last_at)
     account.last_at = max(account.last_at, last_at)
     logins.neighbourhood.nets.add(net, pair.account, last_at)
     logins.neighbourhood.recalled.add(net, pair.account, last_at)
