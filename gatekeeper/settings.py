@@ -142,7 +142,7 @@ class PolicySettings:
     repeat_window_s: float = 24 * 3600.0  # an identical wrong password counts once in this time
     refused_for_s: float = 300.0  # it is answered here for so long after the backend refused it
     retry_after_s: float = 30.0  # who was asked to come again is let through after this
-    asked_back_ppm: float = 900.0  # of good logins, at most, are asked to come again
+    asked_back_ppm: float = 850.0  # of good logins, at most, are asked to come again
     sprayed_accounts: int = 4  # a password that failed on so many accounts is a sprayed one
     attacked_guesses: int = 8  # wrong passwords by strangers, a day: an account under attack
     lane_guesses: int = 25  # so many lock the strangers' lane

@@ -18,7 +18,7 @@ class Pool(IntEnum):
 
     PLAIN = 0  # of which nothing is known
     GUESSED = 1  # as guessers of many accounts make them: surely wrong, or of an unseen account
-    PERSISTENT = 2  # of an unseen account, and as persistent as a mail program
+    PERSISTENT = 2  # the same, but as persistent as a mail program
 
 
 PROOFS: Final = Rate(2, 3600.0)  # of one account
@@ -77,6 +77,8 @@ class Allowances:
         """One more good login; `share` of them may be asked."""
         self.patience = min(MOST_PATIENCE, self.patience + share)
 
-    def spend_patience(self) -> None:
-        """One was asked."""
-        self.patience = max(-MOST_PATIENCE, self.patience - 1.0)
+    def spend_patience(self, *, again: bool) -> None:
+        """One was asked; `again` says that it was in haste, which makes no debts: else one client
+        could spend what is kept for others."""
+        floor = min(self.patience, 0.0) if again else -MOST_PATIENCE
+        self.patience = max(floor, self.patience - 1.0)

@@ -20,7 +20,7 @@ class LoginFacts:
     refused_ago_s: float | None  # since the backend refused this account and password
     replaced: bool  # the password was right once, and the account has another now
     repeated: bool  # within the repeat window: it was counted, and counts no more
-    asked_ago_s: float | None  # since this account and password were asked back, from about here
+    asked_ago_s: float | None  # since this credential was asked to come again
     sprayed: bool
     attacked: bool  # strangers guess at this account
     lane_locked: bool

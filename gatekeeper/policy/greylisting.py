@@ -6,7 +6,8 @@ password and net is put off, and what comes back is looked at again:
 
 * a password that was right the last time goes on;
 * one that is surely another than the account's goes on while a small allowance lasts, for the
-  password may have been changed elsewhere; beyond it is refused here, as the backend would;
+  password may have been changed elsewhere, and a larger one for who is as persistent as a mail
+  program; beyond it is put off again, or refused as the backend would (`strict`);
 * one of an account that has never logged in needs the allowance too, a larger one where it is as
   persistent as a mail program, and is put off again beyond it;
 * one of which nothing is known goes on; where guesses come without end (`strict`) it needs the
@@ -34,7 +35,7 @@ def put_off(
         wrong = login.knowledge is Knowledge.WRONG
         if login.proof_left or not (wrong or strict or not login.account_known):
             return None
-        return Verdict(Action.DECOY if wrong else Action.DEFER, reason)
+        return Verdict(Action.DECOY if wrong and strict else Action.DEFER, reason)
     if asked_ago_s is None or asked_ago_s < settings.retry_after_s:
         return Verdict(Action.DEFER, reason)
     return None

@@ -32,7 +32,7 @@ from gatekeeper.policy.levels import (
 )
 from gatekeeper.policy.locks import Locks
 from gatekeeper.policy.neighbourhood import Neighbourhood
-from gatekeeper.policy.pairs import BadPairs, Comebacks
+from gatekeeper.policy.pairs import Askings, BadPairs
 from gatekeeper.policy.rates import Rate, RateTable
 from gatekeeper.policy.spraying import SpraySketch
 from gatekeeper.policy.weights import guess_weight
@@ -40,7 +40,6 @@ from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import PolicySettings
 
 MAX_NAME_CHARACTERS: Final = 256  # of an account, as it is shown
-COMEBACK_S: Final = 12 * 3600.0
 SUCCESS_CREDIT: Final = 3.0
 CREDITS_A_DAY: Final = 2  # of one account, so that a valid mailbox cannot wash guesses away
 PLACES_A_DAY: Final = 64
@@ -80,8 +79,7 @@ class Logins:
         self._account_secret = account_secret
         self._password_secret = password_secret
         self._bad_pairs = BadPairs(settings.repeat_window_s)
-        self._asked_right = Comebacks(COMEBACK_S)  # apart, so that guesses do not push them out
-        self._asked = Comebacks(COMEBACK_S)
+        self._askings = Askings()
         self._sprays = SpraySketch(int.from_bytes(password_secret[:8], "big"))
         self._homes: RateTable[int] = RateTable(
             Rate(settings.familiar_guesses_hour, 3600.0 / settings.familiar_guesses_hour), MAX_HOMES
@@ -135,8 +133,8 @@ class Logins:
         neighbourhood, standing = self.neighbourhood, own_standing
         if standing is Standing.STRANGER and neighbourhood.is_crowd(place, now):
             standing = Standing.SEMI
-        asked = self._asked_right if knowledge is Knowledge.RIGHT else self._asked
-        asked_ago_s = asked.ago_s(mixed(credential.pair, place.wide), now)
+        right = knowledge is Knowledge.RIGHT
+        asked_ago_s = self._askings.ago_s(credential.pair, place.net, right=right, now=now)
         sprayed = self._sprayed(credential, now)
         guesses = 0 if account is None else account.guess_count(now)
         doubt = Doubt.SLIGHT if guesses else Doubt.NONE
@@ -186,11 +184,9 @@ class Logins:
         """A Rule refused it without the backend, `trapped` the one on trap accounts; what it adds
         to the address's score."""
         right = facts.knowledge is Knowledge.RIGHT
-        asked = self._asked_right if right else self._asked
-        asked.ask(mixed(credential.pair, place.wide), now)
+        self._askings.ask(credential.pair, place.net, right=right, now=now)
         if right:
-            if facts.asked_ago_s is None:  # its own haste costs the others nothing
-                self.allowances.spend_patience()
+            self.allowances.spend_patience(again=facts.asked_ago_s is not None)
             return 0.0
         if facts.repeated or facts.asked_ago_s is not None or self.outages.outage(now):
             return 0.0
@@ -364,8 +360,8 @@ class Logins:
 
 def _pool(knowledge: Knowledge, known: bool, asked_ago_s: float | None) -> Pool:
     """From which a doubtful credential is let through."""
-    if known:
-        return Pool.GUESSED if knowledge is Knowledge.WRONG else Pool.PLAIN
+    if known and knowledge is not Knowledge.WRONG:
+        return Pool.PLAIN
     if asked_ago_s is not None and asked_ago_s >= PERSISTENT_S:
         return Pool.PERSISTENT
     return Pool.GUESSED

@@ -6,8 +6,11 @@ Both tables hold 64-bit keys mixed of account, password and place, never these t
 from collections import OrderedDict
 from typing import Final
 
+from gatekeeper.policy.keys import mixed
+
 MAX_BAD_PAIRS: Final = 65_536  # forwarded failures of a day, about 9 MB; guesses rarely get so far
 MAX_COMEBACKS: Final = 32_768  # per generation, about 4 MB
+COMEBACK_S: Final = 12 * 3600.0
 
 
 class BadPairs:
@@ -92,3 +95,34 @@ class Comebacks:
             self._before, self._current = self._current, {}
             self._turned_at = now
         self._current[key] = now
+
+
+class Askings:
+    """Who was asked to come again: right passwords, and others, apart, so that guesses do not push
+    people out.
+
+    A right password is known again wherever it comes from, for a phone changes its net on the way;
+    another only in the net it came from, for guessers share lists.
+    """
+
+    __slots__ = ("_others", "_right")
+
+    def __init__(self, capacity: int = MAX_COMEBACKS) -> None:
+        self._right = Comebacks(COMEBACK_S, capacity)
+        self._others = Comebacks(COMEBACK_S, capacity)
+
+    def __len__(self) -> int:
+        return len(self._right) + len(self._others)
+
+    def ago_s(self, pair: int, net: int, *, right: bool, now: float) -> float | None:
+        """Seconds since this was first asked to come again; None where it never was."""
+        if right:
+            return self._right.ago_s(pair, now)
+        return self._others.ago_s(mixed(pair, net), now)
+
+    def ask(self, pair: int, net: int, *, right: bool, now: float) -> None:
+        """It is asked now, if it was not before."""
+        if right:
+            self._right.ask(pair, now)
+        else:
+            self._others.ask(mixed(pair, net), now)
