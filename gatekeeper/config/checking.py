@@ -8,7 +8,7 @@ from gatekeeper.config.values import bind_endpoint, nearest, quoted
 from gatekeeper.events import MailProtocol
 from gatekeeper.policy.accounts import MAX_NEW_NETS
 from gatekeeper.policy.distinct import BITS
-from gatekeeper.policy.logins import COMEBACK_S
+from gatekeeper.policy.pairs import COMEBACK_S
 from gatekeeper.prefix import pack_address
 from gatekeeper.settings import (
     Announce,
