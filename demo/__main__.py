@@ -84,7 +84,7 @@ def _play(built: Scene, say: Narrator, *, once: bool) -> int:
     count = len(tour.steps)
     say.title(f"{count} of {count} steps happened, in {time.monotonic() - begun:.0f} s")
     if built.cast.nft is None:
-        say.notice("steps 3 to 6 were the guard's doing alone: no nftables, no dropped packets")
+        say.notice("steps 3 to 7 were the guard's doing alone: no nftables, no dropped packets")
     return 0 if once else _stay(built, say)
 
 

@@ -3,8 +3,9 @@
     python -m demo.backend        accounts as JSON {user: password} on the first line of stdin
 
 It listens on ports of the system's choice on 127.0.0.1, prints them as one JSON object, and ends
-when stdin does, so that it never outlives the demo. It is a part of the demo and no mail server:
-plain text, PROXY headers believed from everybody, messages gone when it ends.
+when stdin does, so that it never outlives the demo. Its log, on stderr, has a line for each wrong
+password it was asked about. It is a part of the demo and no mail server: plain text, PROXY headers
+believed from everybody, messages gone when it ends.
 """
 
 import functools
@@ -57,12 +58,22 @@ def _conversation(
     service: str, wire: Wire, accounts: Accounts, client: str
 ) -> Callable[[], Awaitable[None]]:
     if service == "imap":
-        return ImapSession(wire, accounts).run
+        return ImapSession(wire, accounts, client).run
     return SmtpSession(wire, accounts, client, submission=service == "submission").run
 
 
+def refusal(client: str, user: str) -> str:
+    """The line of the log for a wrong password."""
+    return f"refused {client} {json.dumps(user)}\n"
+
+
+def _log_refused(client: str, user: str) -> None:
+    sys.stderr.write(refusal(client, user))
+    sys.stderr.flush()
+
+
 async def _main() -> None:
-    accounts = Accounts(json.loads(sys.stdin.readline()))
+    accounts = Accounts(json.loads(sys.stdin.readline()), _log_refused)
     async with trio.open_nursery() as nursery:
         ports = await nursery.start(serve, accounts)
         sys.stdout.write(json.dumps(ports) + "\n")

@@ -46,6 +46,15 @@ def read_counter(listed: str) -> int:
     return int(match[1]) if match else 0
 
 
+def read_scores(told: str) -> tuple[float, float]:
+    """The score of an address that is not banned, and that of a ban, in what `gatekeeper explain`
+    told. Raises `StepFailed` where it tells something else."""
+    match = re.search(r" is not banned; score ([\d.]+) of ([\d.]+)", told)
+    if match is None:
+        raise StepFailed(f"no score of an address that is not banned: {told}")
+    return float(match[1]), float(match[2])
+
+
 def guess(session: imaplib.IMAP4, user: str, password: str) -> str:
     """The answer to a wrong password. Raises `StepFailed` where it was let in."""
     try:

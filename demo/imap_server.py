@@ -27,9 +27,11 @@ Answer = Callable[[list[bytes]], Awaitable[str]]
 class ImapSession:
     """One connection."""
 
-    def __init__(self, wire: Wire, accounts: Accounts) -> None:
+    def __init__(self, wire: Wire, accounts: Accounts, client: str) -> None:
+        """`client` is the address that the PROXY header told."""
         self._wire = wire
         self._accounts = accounts
+        self._client = client
         self._mailbox: Mailbox | None = None  # of the user who logged in
         self._selected: Mailbox | None = None
         self._told = 0  # messages this client knows of
@@ -137,7 +139,9 @@ class ImapSession:
             return "BAD Cannot decode response"
 
     def _let_in(self, credential: tuple[str, bytes] | None) -> str:
-        self._mailbox = None if credential is None else self._accounts.login(*credential)
+        self._mailbox = None
+        if credential is not None:
+            self._mailbox = self._accounts.login(*credential, self._client)
         if self._mailbox is None:
             return "NO [AUTHENTICATIONFAILED] Authentication failed."
         return f"OK [CAPABILITY {_CAPABILITIES}] Logged in"

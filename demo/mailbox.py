@@ -4,7 +4,7 @@ Nothing is ever expunged, so a message's UID and its sequence number are the sam
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -50,10 +50,18 @@ class Mailbox:
             await self._arrival.wait()
 
 
+def _unheard(client: str, user: str) -> None:
+    """What is called for a refused login where nobody listens."""
+
+
 class Accounts:
     """Who may log in, and whose addresses take mail. User names are the mail addresses."""
 
-    def __init__(self, passwords: Mapping[str, str]) -> None:
+    def __init__(
+        self, passwords: Mapping[str, str], on_refused: Callable[[str, str], None] = _unheard
+    ) -> None:
+        """`on_refused(client, user)` is called for each wrong name or password."""
+        self._on_refused = on_refused
         self._passwords = {user.lower(): word.encode() for user, word in passwords.items()}
         self._mailboxes = {user: Mailbox() for user in self._passwords}
 
@@ -61,10 +69,11 @@ class Accounts:
         """The mailbox of a user name or address, None where there is no such account."""
         return self._mailboxes.get(address.lower())
 
-    def login(self, user: str, password: bytes) -> Mailbox | None:
-        """The user's mailbox, None for a wrong name or password."""
+    def login(self, user: str, password: bytes, client: str) -> Mailbox | None:
+        """The user's mailbox, None for a wrong name or password; `client` is who asks."""
         expected = self._passwords.get(user.lower())
         if expected is None or not hmac.compare_digest(expected, password):
+            self._on_refused(client, user)
             return None
         return self._mailboxes[user.lower()]
 

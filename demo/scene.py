@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from demo import namespaces
+from demo.cast import Cast
 from demo.clients import Account, Origin, Somebody
 from demo.guard import (
     CHECKOUT,
@@ -27,11 +28,11 @@ from demo.guard import (
     make_certificates,
 )
 from demo.namespaces import Namespaces
-from demo.tour import Cast
 
 ACCOUNT: Final = Account("anna@example.org", "correct-horse")
 LOOPBACK: Final = "127.0.0.1"
 _TOOL_S: Final = 10.0
+_BACKEND_LOG: Final = "backend.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def scene(spaces: Namespaces | None, *, observe: bool) -> Iterator[Scene]:
         directory = Path(tempfile.mkdtemp(prefix="gatekeeper-demo-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         with beside_guard():
-            backend = stack.enter_context(_backend())
+            backend = stack.enter_context(_backend(directory / _BACKEND_LOG))
         plan = _plan(directory, spaces, _ports_of(backend), observe=observe)
         _prepare(directory, plan.hosts)
         with beside_guard():
@@ -87,16 +88,18 @@ def _prepare(directory: Path, hosts: tuple[str, ...]) -> None:
 
 
 @contextlib.contextmanager
-def _backend() -> Iterator[subprocess.Popen[str]]:
+def _backend(log: Path) -> Iterator[subprocess.Popen[str]]:
     """The backend's process, which ends when its standard input does."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "demo.backend"],
-        cwd=CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C is the demo's
-    )
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "demo.backend"],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,  # Ctrl-C is the demo's
+        )
     try:
         assert process.stdin is not None, "it was asked for"
         process.stdin.write(json.dumps({ACCOUNT.user: ACCOUNT.password}) + "\n")
@@ -136,7 +139,13 @@ def _cast(directory: Path, spaces: Namespaces | None, plan: Plan, guard: Guard) 
         ports=plan.pretended or plan.ports,
         nft=functools.partial(_nft, spaces) if spaces else None,
         gatekeeper=guard.command,
+        asked=functools.partial(asked, directory / _BACKEND_LOG),
     )
+
+
+def asked(log: Path, address: str) -> int:
+    """How many wrong passwords from `address` the backend has heard, by its own log."""
+    return sum(line.startswith(f"refused {address} ") for line in log.read_text().splitlines())
 
 
 def _nft(spaces: Namespaces, *words: str) -> str:

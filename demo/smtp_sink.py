@@ -101,7 +101,7 @@ class SmtpSession:
                     return "504 5.5.4 Unrecognized authentication type"
         except (binascii.Error, UnicodeDecodeError):
             return "501 5.5.2 Cannot decode response"
-        if credential is None or self._accounts.login(*credential) is None:
+        if credential is None or self._accounts.login(*credential, self._client) is None:
             return "535 5.7.8 Authentication credentials invalid"
         self._user = credential[0]
         return "235 2.7.0 Authentication successful"

@@ -11,35 +11,31 @@ import smtplib
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Final
 
+from demo.cast import Cast
 from demo.clients import Account, Idling, Somebody
 from demo.evidence import (
     KNOCKS,
     UNANSWERED_S,
     StepFailed,
-    guess,
     is_refused,
     is_unanswered,
     knocking,
     milliseconds,
     read_counter,
     read_element,
+    read_scores,
     verify,
     was_cut,
 )
 from demo.guard import BAN_FIRST_S, GuardError
+from demo.guessing import NAMES, WORDS, guess_along
 from demo.narrator import Narrator
 
-GUESSES: Final = (
-    *("123456", "password", "qwerty", "letmein", "iloveyou"),
-    *("dragon", "monkey", "sunshine", "football", "admin123"),
-)
 LOGINS: Final = 5  # measured, and the median told
-_LOOK_S: Final = 0.1  # for the end of a session, between two guesses
 NOTICE_S: Final = 5.0
 _HELD_S: Final = 2.0  # the kernel has a ban after milliseconds; a busy machine may take longer
 _RUNS_OUT_S: Final = BAN_FIRST_S + 10.0
@@ -48,20 +44,6 @@ FAILURES: Final = (
     *(OSError, smtplib.SMTPException, imaplib.IMAP4.error),
     *(GuardError, subprocess.SubprocessError),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """Who takes part, and the tools that show what the guard did."""
-
-    person: Somebody
-    person_v6: Somebody | None
-    stranger: Somebody
-    attacker: Somebody
-    account: Account
-    ports: Mapping[str, int]
-    nft: Callable[..., str] | None  # None: no kernel, the guard alone
-    gatekeeper: Callable[..., str]
 
 
 class Tour:
@@ -99,6 +81,7 @@ class Tour:
             self.ban_is_held,
             self.attacker_is_unheard,
             self.person_goes_on,
+            self.neighbour_guesses,
             self.ban_runs_out,
         )
 
@@ -122,32 +105,27 @@ class Tour:
         )
 
     def attacker_guesses(self) -> None:
-        """An attacker guesses passwords on imaps, slower and slower, until banned"""
+        """An attacker guesses passwords on imaps: slower, then unheard, then banned"""
         cast, port = self._cast, self._cast.ports["imaps"]
         self._idling = self._open.enter_context(cast.person.idling(port, cast.account))
         self._say.line("meanwhile the person's mail program waits for mail in IDLE")
         other = cast.attacker.imap(port)
         guessing = cast.attacker.imap(port)
-        waits_s: list[float] = []
-        over = False
         try:
-            for number, word in enumerate(GUESSES, 1):
-                begun = time.monotonic()
-                answer = guess(guessing, cast.account.user, word)
-                waits_s.append(time.monotonic() - begun)
-                taken = milliseconds(waits_s[-1])
-                self._say.line(f"guess {number:2}  {word:10} {taken:>8}  {answer}")
-                if over := was_cut(guessing.sock, _LOOK_S):
-                    break
-            verify(over, f"{len(GUESSES)} wrong passwords, and no ban")
-            verify(len(waits_s) > 2, "banned before there was a tarpit")
-            verify(max(waits_s) > waits_s[0] + 0.1, "the tarpit did not grow")
+            words = [Account(cast.account.user, word) for word in WORDS]
+            done = guess_along(guessing, words, self._asked_by(cast.attacker), self._say)
+            count = len(done.waits_s)
+            verify(done.cut, f"{len(WORDS)} wrong passwords, and no ban")
+            verify(count > 2, "banned before there was a tarpit")
+            verify(max(done.waits_s) > done.waits_s[0] + 0.1, "the tarpit did not grow")
+            verify(0 < done.asked < count, f"{count} guesses, the backend was asked {done.asked}")
             verify(was_cut(other.sock), "the attacker's other session is still open")
         finally:
             for session in (other, guessing):
                 with contextlib.suppress(OSError):
                     session.shutdown()
-        self._say.good(f"cut off after {len(waits_s)} guesses; his other open session was cut too")
+        self._say.line(f"the backend's own log has {done.asked} of the {count} guesses")
+        self._say.good(f"cut off after {count} guesses; his other open session was cut too")
 
     def ban_is_held(self) -> None:
         """The ban, with its countdown"""
@@ -199,8 +177,7 @@ class Tour:
             self._say.line(f"IDLE, open since before the attack, tells `{notice}` {told}")
             verify(" OK" in idling.done(), "the IDLE session did not end in order")
             self._read_back(cast.person, body)
-            usual, now = milliseconds(self._usual_s), milliseconds(self._median_login_s())
-            self._say.line(f"a login takes {now} (before the attack {usual})")
+            self._say.line(self._login_time())
             verify(unanswered(), "one of the attacker's connections was answered")
         after = self._dropped()
         if cast.nft is not None:
@@ -209,6 +186,32 @@ class Tour:
             self._say.good(f"{knocks} at the same time; packets dropped: {before} -> {after}")
         else:
             self._say.good(f"{KNOCKS} connections of the attacker refused at the same time")
+
+    def neighbour_guesses(self) -> None:
+        """A device behind the person's own address guesses, and the person is left alone"""
+        cast, port = self._cast, self._cast.ports["imaps"]
+        address = cast.person.origin.address
+        guessing = cast.person.imap(port)
+        try:
+            with cast.person.imap(port) as working:
+                working.login(cast.account.user, cast.account.password)
+                names = [Account(name, WORDS[0]) for name in NAMES]
+                done = guess_along(guessing, names, self._asked_by(cast.person), self._say)
+                count = len(done.waits_s)
+                verify(not done.cut, f"the session was cut after {count} guesses")
+                verify(done.asked < count, f"the backend was asked about all {count} guesses")
+                verify(working.noop()[0] == "OK", "the person's session was cut")
+        finally:
+            guessing.shutdown()
+        told = cast.gatekeeper("explain", address).partition("\n")[0]
+        self._say.line(f"gatekeeper explain {address}")
+        self._say.shown(told)
+        score, ban_score = read_scores(told)
+        verify(score >= ban_score, f"too few guesses for a ban anywhere: {told}")
+        self._say.line("a guesser elsewhere is banned at such a score; here people log in")
+        self._say.line(self._login_time())
+        asked = f"the backend was asked about {done.asked} of {count} guesses"
+        self._say.good(f"{asked}; nobody at {address} was banned or cut off")
 
     def ban_runs_out(self) -> None:
         """The ban runs out by itself"""
@@ -253,9 +256,16 @@ class Tour:
             f"fetched over imaps ({via}): the same body; the backend saw it come from {told}"
         )
 
+    def _asked_by(self, somebody: Somebody) -> Callable[[], int]:
+        return lambda: self._cast.asked(somebody.origin.address)
+
     def _median_login_s(self) -> float:
         port, account = self._cast.ports["imaps"], self._cast.account
         return statistics.median(self._cast.person.login_s(port, account) for _ in range(LOGINS))
+
+    def _login_time(self) -> str:
+        usual, now = milliseconds(self._usual_s), milliseconds(self._median_login_s())
+        return f"a login of the person takes {now} (before the attack {usual})"
 
     def _element(self) -> tuple[str, float]:
         """The attacker's element in the kernel and its seconds left; 0 where there is none."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from demo.backend import serve
+from demo.backend import refusal, serve
+from demo.cast import Cast
 from demo.clients import Account, Origin, Somebody
 from demo.evidence import (
     StepFailed,
@@ -20,14 +21,16 @@ from demo.evidence import (
     is_unanswered,
     read_counter,
     read_element,
+    read_scores,
     was_cut,
 )
 from demo.guard import Plan
 from demo.imap_syntax import BadSyntax, fetch_items, render, sequence, tokens
 from demo.mailbox import MAILBOX_MAX_MESSAGES, Accounts, Mailbox, Message, read_plain
 from demo.narrator import Narrator
+from demo.scene import asked
 from demo.smtp_sink import read_path
-from demo.tour import Cast, Tour
+from demo.tour import Tour
 from gatekeeper.config import load
 
 CHECKOUT = Path(__file__).parent.parent
@@ -125,10 +128,20 @@ def test_plain_credentials_are_read() -> None:
 
 
 def test_a_login_wants_the_right_password() -> None:
-    accounts = Accounts({"anna@example.org": "right"})
-    assert accounts.login("Anna@example.org", b"right") is accounts.mailbox("anna@example.org")
-    assert accounts.login("anna@example.org", b"wrong") is None
-    assert accounts.login("nobody@example.org", b"right") is None
+    refused: list[tuple[str, str]] = []
+    accounts = Accounts({"anna@example.org": "right"}, lambda *who: refused.append(who))
+    mailbox = accounts.mailbox("anna@example.org")
+    assert accounts.login("Anna@example.org", b"right", "192.0.2.1") is mailbox
+    assert not refused
+    assert accounts.login("anna@example.org", b"wrong", "192.0.2.2") is None
+    assert accounts.login("nobody@example.org", b"right", "192.0.2.3") is None
+    assert refused == [("192.0.2.2", "anna@example.org"), ("192.0.2.3", "nobody@example.org")]
+
+
+def test_a_wrong_password_is_one_line_of_the_backends_log(tmp_path: Path) -> None:
+    log = tmp_path / "backend.log"
+    log.write_text(refusal("192.0.2.1", "a\nrefused 192.0.2.2 b") + refusal("192.0.2.22", "x"))
+    assert [asked(log, f"192.0.2.{last}") for last in (1, 2, 22)] == [1, 0, 1]
 
 
 def test_a_full_mailbox_takes_no_more() -> None:
@@ -229,6 +242,12 @@ def test_another_element_is_none(address: str) -> None:
     assert read_element(NFT_SET, address) == ("", 0.0)
 
 
+def test_scores_are_read_from_an_explanation() -> None:
+    assert read_scores("192.0.2.1 is not banned; score 13.1 of 13 (1 account)") == (13.1, 13.0)
+    with pytest.raises(StepFailed):
+        read_scores("192.0.2.1 is banned from the login ports for 9m59s more")
+
+
 def test_a_counter_that_is_not_there_fails_the_step() -> None:
     assert read_counter("counter dropped4_auth {\n packets 12 bytes 720\n}") == 12
     with pytest.raises(StepFailed):
@@ -272,7 +291,9 @@ def test_an_open_session_is_not_taken_for_a_cut_one() -> None:
 def tour(nft: Callable[..., str], gatekeeper: Callable[..., str], out: io.StringIO) -> Tour:
     attacker = Somebody(Origin(ATTACKER, "192.0.2.25"), None)  # type: ignore[arg-type]  # no TLS
     account = Account("anna@example.org", "word")
-    cast = Cast(attacker, None, attacker, attacker, account, {"imaps": 993}, nft, gatekeeper)
+    cast = Cast(
+        attacker, None, attacker, attacker, account, {"imaps": 993}, nft, gatekeeper, lambda _: 0
+    )
     return Tour(cast, Narrator(out))
 
 
@@ -321,12 +342,13 @@ def test_the_tour_shows_the_guard_without_the_kernel() -> None:
     for words in (
         "no network namespace: bans are held by the guard alone (memory enforcer)",
         "submissions: sent over TLSv1.3",
-        "cut off after 8 guesses",
+        *("has 6 of the 10 guesses", "cut off after 10 guesses"),
         "gatekeeper ban list",
         "closed before a single octet of an answer",
         "EXISTS",
+        "nobody at 198.51.100.10 was banned or cut off",
         "the attacker's address is served again",
-        "steps 3 to 6 were the guard's doing alone",
+        "steps 3 to 7 were the guard's doing alone",
     ):
         assert words in done.stdout
 
@@ -343,16 +365,19 @@ def test_the_tour_shows_the_kernel_at_work() -> None:
         "submission: sent over TLSv1.3 after STARTTLS",
         "submissions: sent over TLSv1.3",
         "the same body",
-        "cut off after 8 guesses; his other open session was cut too",
+        "the backend's own log has 6 of the 10 guesses",
+        "cut off after 10 guesses; his other open session was cut too",
         "203.0.113.66 timeout 12s expires",
         "gatekeeper ban list",
         "no SYN+ACK, no reset, nothing",
         "the kernel's counter of dropped packets went from",
         "EXISTS",
         "connections of the attacker unanswered at the same time",
+        "198.51.100.10 is not banned; score",
+        "nobody at 198.51.100.10 was banned or cut off",
         "the kernel removed the element by its own timeout",
         "the attacker's address is served again",
-        "6 of 6 steps happened",
+        "7 of 7 steps happened",
     ):
         assert words in done.stdout
 
@@ -362,4 +387,4 @@ def test_the_tour_shows_the_kernel_at_work() -> None:
 def test_the_tour_fails_where_nobody_is_banned() -> None:
     done = demo("--memory", "--observe")
     assert done.returncode == 1
-    assert "FAILED 10 wrong passwords, and no ban" in done.stdout
+    assert "FAILED 14 wrong passwords, and no ban" in done.stdout
