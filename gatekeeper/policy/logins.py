@@ -158,7 +158,11 @@ class Logins:
             network_suspect=neighbourhood.network_share(place, now) >= 1.0,
             guessing_at_home=not self._homes.allows(place.source, now),
             proof_left=self.allowances.proof_left(
-                credential.account, _pool(knowledge, account is not None, asked_ago_s), now
+                credential.account,
+                _pool(
+                    knowledge, account is not None, asked_ago_s, repeated=refused_ago_s is not None
+                ),
+                now,
             ),
             patience_left=self.allowances.patience_left(doubt),
         )
@@ -169,7 +173,8 @@ class Logins:
         """A doubtful credential was let through on the allowance for such."""
         if facts.asked_ago_s is None or facts.knowledge is Knowledge.RIGHT:
             return
-        pool = _pool(facts.knowledge, facts.account_known, facts.asked_ago_s)
+        known, asked_ago_s = facts.account_known, facts.asked_ago_s
+        pool = _pool(facts.knowledge, known, asked_ago_s, repeated=facts.repeated)
         self.allowances.use_proof(credential.account, pool, now)
 
     def refused(
@@ -289,9 +294,12 @@ class Logins:
         counts = facts.knowledge is Knowledge.WRONG or facts.learned
         if counts and not self.neighbourhood.is_crowd(place, now):
             self.level.guessed(share, now)
-        if account is None or credential.password is None:
+        if account is None:
             return
-        if account.guessed(credential.pair, now) >= self._settings.lane_guesses:
+        # Where the password is not shown, guesses from different addresses are different ones.
+        hidden = credential.password is None
+        guess = mixed(place.source, credential.account) if hidden else credential.pair
+        if account.guessed(guess, now) >= self._settings.lane_guesses:
             account.lane_until = now + self._settings.lane_lock_s
             self.changes.lock(account.key, LockKind.LANE)
 
@@ -358,9 +366,10 @@ class Logins:
         return facts.standing is Standing.FAMILIAR and not facts.repeated
 
 
-def _pool(knowledge: Knowledge, known: bool, asked_ago_s: float | None) -> Pool:
-    """From which a doubtful credential is let through."""
-    if known and knowledge is not Knowledge.WRONG:
+def _pool(knowledge: Knowledge, known: bool, asked_ago_s: float | None, *, repeated: bool) -> Pool:
+    """From which a doubtful credential is let through. A repetition weighs nothing, so it takes
+    nothing from others: else a few pairs, sent over and over, would use up what all share."""
+    if repeated or (known and knowledge is not Knowledge.WRONG):
         return Pool.PLAIN
     if asked_ago_s is not None and asked_ago_s >= PERSISTENT_S:
         return Pool.PERSISTENT
