@@ -107,7 +107,7 @@ def asked(allowances: Allowances, doubt: Doubt) -> int:
     for number in range(1000):
         if not allowances.patience_left(doubt):
             return number
-        allowances.spend_patience()
+        allowances.spend_patience(again=False)
     return 1000
 
 
@@ -119,7 +119,6 @@ def test_the_more_speaks_against_one_the_sooner_he_is_asked() -> None:
         counts.append(asked(allowances, doubt))
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
-    assert asked(Allowances(), Doubt.NONE) == 0, "before the first logins are counted"
     assert asked(Allowances(), Doubt.SLIGHT) == FIRST_PATIENCE
 
 
@@ -136,20 +135,31 @@ def test_share_of_those_asked_is_kept_to() -> None:
     for _ in range(logins):
         allowances.earn_patience(share)
         if allowances.patience_left(Doubt.SLIGHT):
-            allowances.spend_patience()
+            allowances.spend_patience(again=False)
             asked_back += 1
     assert asked_back == pytest.approx(logins * share + FIRST_PATIENCE, abs=1)
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(0.0, 1.0)), max_size=300))
+def test_haste_spends_what_is_saved_and_makes_no_debts() -> None:
+    allowances = Allowances()
+    for _ in range(100):
+        allowances.spend_patience(again=True)
+    assert allowances.patience == 0.0
+    allowances.spend_patience(again=False)
+    owed = allowances.patience
+    allowances.spend_patience(again=True)
+    assert allowances.patience == owed < 0.0
+
+
+@given(st.lists(st.one_of(st.booleans(), st.floats(0.0, 1.0)), max_size=300))
 def test_neither_what_is_saved_nor_what_is_owed_grows_without_end(
-    steps: list[float | None],
+    steps: list[bool | float],
 ) -> None:
-    """None spends; else it is earned."""
+    """True and False spend, again or for the first time; else it is earned."""
     allowances = Allowances()
     for step in steps:
-        if step is None:
-            allowances.spend_patience()
+        if isinstance(step, bool):
+            allowances.spend_patience(again=step)
         else:
             allowances.earn_patience(step)
         assert -MOST_PATIENCE <= allowances.patience <= MOST_PATIENCE

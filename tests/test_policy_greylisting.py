@@ -29,7 +29,21 @@ def test_return_in_time_goes_on(knowledge: Knowledge) -> None:
 
 def test_surely_wrong_password_needs_the_allowance() -> None:
     wrong = login(knowledge=Knowledge.WRONG, asked_ago_s=LATER_S, proof_left=False)
-    assert put_off(facts(), wrong, REASON) == DECOY
+    assert put_off(facts(), wrong, REASON) == NOT_NOW
+    assert put_off(facts(), wrong, REASON, strict=True) == DECOY
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("knowledge", [Knowledge.UNKNOWN, Knowledge.WRONG])
+def test_with_the_allowance_any_goes_on(knowledge: Knowledge, strict: bool) -> None:
+    doubtful = login(knowledge=knowledge, asked_ago_s=LATER_S, proof_left=True)
+    assert put_off(facts(), doubtful, REASON, strict=strict) is None
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_account_that_never_logged_in_needs_it_too(strict: bool) -> None:
+    new = login(account_known=False, asked_ago_s=LATER_S, proof_left=False)
+    assert put_off(facts(), new, REASON, strict=strict) == NOT_NOW
 
 
 @pytest.mark.parametrize("knowledge", [Knowledge.UNKNOWN, Knowledge.FORMER])

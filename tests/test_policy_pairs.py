@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.policy.pairs import BadPairs, Comebacks
+from gatekeeper.policy.pairs import Askings, BadPairs, Comebacks
 
 NOW = 1_700_000_000.0
 WINDOW_S = 60.0
@@ -126,3 +126,32 @@ def test_comebacks_are_bounded_and_whoever_was_just_asked_is_known(
         comebacks.ask(key, now)
         assert len(comebacks) <= 10
         assert comebacks.ago_s(key, now) is not None
+
+
+# -- who was asked -------------------------------------------------------------------------------
+
+PAIR, NET, OTHER_NET = 5, 100, 200
+
+
+def test_right_password_that_was_asked_is_known_again_wherever_it_comes_from() -> None:
+    askings = Askings()
+    askings.ask(PAIR, NET, right=True, now=NOW)
+    assert askings.ago_s(PAIR, OTHER_NET, right=True, now=NOW + 40) == 40
+    assert askings.ago_s(PAIR + 1, NET, right=True, now=NOW + 40) is None
+    assert askings.ago_s(PAIR, NET, right=False, now=NOW + 40) is None
+
+
+def test_any_other_is_known_again_in_its_net_alone() -> None:
+    askings = Askings()
+    askings.ask(PAIR, NET, right=False, now=NOW)
+    assert askings.ago_s(PAIR, NET, right=False, now=NOW + 40) == 40
+    assert askings.ago_s(PAIR, OTHER_NET, right=False, now=NOW + 40) is None
+
+
+def test_flood_of_guesses_forgets_no_right_password_and_is_bounded() -> None:
+    askings = Askings(capacity=10)
+    askings.ask(PAIR, NET, right=True, now=NOW)
+    for guess in range(1000):
+        askings.ask(1000 + guess, NET, right=False, now=NOW)
+        assert len(askings) <= 40
+    assert askings.ago_s(PAIR, NET, right=True, now=NOW) == 0.0
