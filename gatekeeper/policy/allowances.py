@@ -30,7 +30,7 @@ ALL_PROOFS: Final = {  # of all accounts together
 PERSISTENT_S: Final = 600.0  # a guesser who comes again at all mostly does so sooner
 MAX_ACCOUNTS: Final = 20_000  # about 3 MB
 FIRST_PATIENCE: Final = 3.0  # before the first good logins are counted
-MOST_PATIENCE: Final = 10.0  # saved up, and owed
+MOST_PATIENCE: Final = 20.0  # saved up, and owed
 _EVERYBODY: Final = 0
 
 
@@ -43,7 +43,7 @@ class Doubt(IntEnum):
 
 
 # How much must be saved up for one to be asked, by what speaks against it.
-NEEDED: Final = {Doubt.NONE: 5.0, Doubt.SLIGHT: 1.0, Doubt.CLEAR: -MOST_PATIENCE}
+NEEDED: Final = {Doubt.NONE: 2.0, Doubt.SLIGHT: 1.0, Doubt.CLEAR: -MOST_PATIENCE}
 
 
 class Allowances:

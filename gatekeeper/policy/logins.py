@@ -133,13 +133,15 @@ class Logins:
         neighbourhood, standing = self.neighbourhood, own_standing
         if standing is Standing.STRANGER and neighbourhood.is_crowd(place, now):
             standing = Standing.SEMI
-        right = knowledge is Knowledge.RIGHT
-        asked_ago_s = self._askings.ago_s(credential.pair, place.net, right=right, now=now)
         sprayed = self._sprayed(credential, now)
         guesses = 0 if account is None else account.guess_count(now)
         doubt = Doubt.SLIGHT if guesses else Doubt.NONE
         if sprayed or not neighbourhood.is_clean(place, now):
             doubt = Doubt.CLEAR
+        if knowledge is Knowledge.RIGHT:
+            asked_ago_s = self._askings.right_ago_s(credential.pair, place, doubt, now)
+        else:
+            asked_ago_s = self._askings.ago_s(credential.pair, place, now)
         return LoginFacts(
             standing=standing,
             knowledge=knowledge,
@@ -188,11 +190,11 @@ class Logins:
     ) -> float:
         """A Rule refused it without the backend, `trapped` the one on trap accounts; what it adds
         to the address's score."""
-        right = facts.knowledge is Knowledge.RIGHT
-        self._askings.ask(credential.pair, place.net, right=right, now=now)
-        if right:
+        if facts.knowledge is Knowledge.RIGHT:
+            self._askings.ask_right(credential.pair, place, now)
             self.allowances.spend_patience(again=facts.asked_ago_s is not None)
             return 0.0
+        self._askings.ask(credential.pair, place, now)
         if facts.repeated or facts.asked_ago_s is not None or self.outages.outage(now):
             return 0.0
         sure = facts.knowledge is Knowledge.WRONG or facts.trap

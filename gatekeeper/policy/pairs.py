@@ -6,7 +6,8 @@ Both tables hold 64-bit keys mixed of account, password and place, never these t
 from collections import OrderedDict
 from typing import Final
 
-from gatekeeper.policy.keys import mixed
+from gatekeeper.policy.allowances import Doubt
+from gatekeeper.policy.keys import Place, mixed
 
 MAX_BAD_PAIRS: Final = 65_536  # forwarded failures of a day, about 9 MB; guesses rarely get so far
 MAX_COMEBACKS: Final = 32_768  # per generation, about 4 MB
@@ -102,27 +103,37 @@ class Askings:
     people out.
 
     A right password is known again wherever it comes from, for a phone changes its net on the way;
-    another only in the net it came from, for guessers share lists.
+    the more speaks against it, the nearer to where it was asked, for guessers share lists. Another
+    password is known again in its net only.
     """
 
     __slots__ = ("_others", "_right")
 
     def __init__(self, capacity: int = MAX_COMEBACKS) -> None:
-        self._right = Comebacks(COMEBACK_S, capacity)
+        self._right = Comebacks(COMEBACK_S, 3 * capacity)
         self._others = Comebacks(COMEBACK_S, capacity)
 
     def __len__(self) -> int:
         return len(self._right) + len(self._others)
 
-    def ago_s(self, pair: int, net: int, *, right: bool, now: float) -> float | None:
-        """Seconds since this was first asked to come again; None where it never was."""
-        if right:
-            return self._right.ago_s(pair, now)
-        return self._others.ago_s(mixed(pair, net), now)
+    def right_ago_s(self, pair: int, place: Place, doubt: Doubt, now: float) -> float | None:
+        """Seconds since a right password was asked to come again; None where it never was."""
+        return self._right.ago_s(_near(pair, place)[doubt], now)
 
-    def ask(self, pair: int, net: int, *, right: bool, now: float) -> None:
-        """It is asked now, if it was not before."""
-        if right:
-            self._right.ask(pair, now)
-        else:
-            self._others.ask(mixed(pair, net), now)
+    def ago_s(self, pair: int, place: Place, now: float) -> float | None:
+        """The same of another password."""
+        return self._others.ago_s(mixed(pair, place.net), now)
+
+    def ask_right(self, pair: int, place: Place, now: float) -> None:
+        """A right password is asked now, if it was not before."""
+        for key in _near(pair, place):
+            self._right.ask(key, now)
+
+    def ask(self, pair: int, place: Place, now: float) -> None:
+        """Another password is asked now."""
+        self._others.ask(mixed(pair, place.net), now)
+
+
+def _near(pair: int, place: Place) -> tuple[int, int, int]:
+    """How a right password is known again, by `Doubt`."""
+    return pair, mixed(pair, place.wide), mixed(pair, place.net)
