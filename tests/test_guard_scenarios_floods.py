@@ -9,7 +9,7 @@ from scenarios import RETRY_S, World
 from gatekeeper.ban import Scope
 from gatekeeper.policy.accounts import Accounts
 from gatekeeper.policy.counters import ScoreTable
-from gatekeeper.policy.pairs import BadPairs, Comebacks
+from gatekeeper.policy.pairs import Askings, BadPairs
 from gatekeeper.policy.places import Places
 from gatekeeper.policy.recipients import Harvest
 from gatekeeper.policy.scores import SourceScores
@@ -29,8 +29,7 @@ def small(world: World) -> World:
     logins.neighbourhood.sources, logins.neighbourhood.nets = Places(SMALL), Places(SMALL)
     logins.neighbourhood.scores = scores(policy.auth_half_life_s)
     logins._bad_pairs = BadPairs(policy.repeat_window_s, SMALL)
-    logins._asked = Comebacks(3600.0, SMALL)
-    logins._asked_right = Comebacks(3600.0, SMALL)
+    logins._askings = Askings(SMALL)
     world.guard.evidence.harvest = Harvest(SMALL)
     return world
 
@@ -110,7 +109,7 @@ def test_tables_stay_within_their_bounds(world: World) -> None:
         world.rcpt(ip, f"name{number}", exists=False)
     assert max(sizes(world)) <= SMALL
     logins = world.guard.evidence.logins
-    assert len(logins._asked) <= 2 * SMALL
+    assert len(logins._askings) <= 4 * SMALL
 
 
 def test_traveller_who_was_put_off_gets_in_though_guessers_are_put_off_by_the_thousand(

@@ -177,6 +177,11 @@ def test_credits_places_and_votes_are_a_days(account: Account) -> None:
         assert [account.is_first_rare(now) for _ in range(2)] == [True, False]
 
 
+def test_account_votes_as_often_as_a_mail_program_polls(account: Account) -> None:
+    votes = sum(account.has_vote(NOW + second) for second in range(3600))
+    assert votes == 3600 / module.VOTE_EVERY_S
+
+
 # -- the table -----------------------------------------------------------------------------------
 
 

@@ -458,6 +458,23 @@ def test_traveller_is_not_held_while_everybody_is_a_stranger_still(story: Story)
         assert story.succeeds(at(f"10.{number}.0.1")) is None
 
 
+def test_one_account_does_not_make_the_guard_think_that_it_has_seen_everybody(
+    story: Story,
+) -> None:
+    """On the first day: else its owner could have all others put off as strangers."""
+    for _ in range(3600):
+        story.succeeds(HOME, "own", "mallory")
+        story.now += 1
+    assert not story.logins.familiarity.learned
+    assert not story.logins.newcomers.learned
+    for number in range(40 * 60):
+        account = number % 60
+        story.succeeds(at(f"10.{account}.0.1"), "own", f"user{account}")
+        story.now += 5
+    assert story.logins.familiarity.learned
+    assert story.logins.newcomers.learned
+
+
 def test_slow_traveller_is_not_held(story: Story) -> None:
     story.learn()
     story.succeeds(HOME)

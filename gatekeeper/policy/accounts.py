@@ -27,6 +27,7 @@ GUESSES_WINDOW_S: Final = 86_400.0
 NEW_NETS_S: Final = 3600.0
 MAX_NEW_NETS: Final = 16
 DAY_S: Final = 86_400.0
+VOTE_EVERY_S: Final = 300.0  # a mail program's poll: one account alone needs days to be a majority
 _NO_NET: Final = (0, 0.0, 0)  # (net, first login, recipients since)
 
 
@@ -77,6 +78,7 @@ class Account:
         "passwords",
         "rare_day",
         "rcpt_at",
+        "voted_at",
     )
 
     def __init__(self, key: int) -> None:
@@ -86,7 +88,7 @@ class Account:
         self.passwords: list[_Good] = []  # the one used last stands last
         self.guesses: Distinct | None = None  # wrong passwords by strangers
         self.lane_until = 0.0
-        self.last_at = self.ordered_at = 0.0
+        self.last_at = self.ordered_at = self.voted_at = 0.0
         self.credit_day = self.rare_day = -1
         self.credits = self.day_places = 0
         self.new_nets: list[tuple[float, int]] = []  # (instant, net) never seen before
@@ -204,6 +206,14 @@ class Account:
         self._begin_day(now)
         self.day_places += 1
         return self.day_places <= most
+
+    def has_vote(self, now: float) -> bool:
+        """Whether this login counts in what is learnt of all good ones: one in each `VOTE_EVERY_S`,
+        so that one account does not speak for everybody."""
+        if now - self.voted_at < VOTE_EVERY_S:
+            return False
+        self.voted_at = now
+        return True
 
     def is_first_rare(self, now: float) -> bool:
         """Whether this is the first unfamiliar login of the day: an account has one vote a day on

@@ -307,12 +307,14 @@ class Logins:
 
     def _learn(self, account: Account, now: float, *, new: bool, stranger: bool) -> None:
         """How rare newcomers and strangers are among good logins; each account votes for rare once
-        a day."""
-        self.newcomers.note(rare=new)
-        if not stranger:
-            self.familiarity.note(rare=False)
-        elif account.is_first_rare(now):
+        a day, and now and then for common."""
+        has_vote = account.has_vote(now)
+        if has_vote:
+            self.newcomers.note(rare=new)
+        if stranger and account.is_first_rare(now):
             self.familiarity.note(rare=True)
+        elif has_vote and not stranger:
+            self.familiarity.note(rare=False)
 
     def _roams(self, account: Account, place: Place, now: float) -> AccountLock | None:
         nets = account.came_from_new_net(place.net, now)
