@@ -8,6 +8,6 @@ PASSWORDS = {
     f"carol@{DOMAIN}": "carol-pw-Rv3Hn8",
 }
 ALICE, BOB, CAROL = PASSWORDS
-WRONG = "wrong-pw-Jd5Sy1"
+WRONG = "wrong-pw-Jd5Sy1"  # also the beginning of all other wrong ones
 # The HMAC key with which Dovecot checks bearer tokens.
 TOKEN_KEY = b"token-key-for-tests"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from .accounts import WRONG
 from .certificates import Authority, Pair
 from .dovecot import Dovecot, dovecot
 from .guard_process import Guard, Service, guard
@@ -132,6 +133,15 @@ def source() -> str:
     """An address on loopback that no other test uses."""
     number = next(_sources)
     return f"127.{10 + number // 250}.7.{1 + number % 250}"
+
+
+_wrongs = itertools.count(1)
+
+
+@pytest.fixture
+def wrong() -> str:
+    """A wrong password that no other test uses: one the server has refused the guard answers."""
+    return f"{WRONG}-{next(_wrongs)}"
 
 
 _markers = itertools.count(1)

@@ -234,13 +234,22 @@ def test_a_client_that_never_reads_holds_no_memory(
         assert peak_rss_octets(rough, 1.0) - before < MAY_GROW
 
 
-def test_errors_do_not_outlast_the_session(rough: Guard, tls: ssl.SSLContext, source: str) -> None:
-    """A peer that errs on purpose is cut off; the next session from there starts afresh."""
+def test_errors_end_the_session_and_not_who_is_at_home_there(
+    rough: Guard, tls: ssl.SSLContext, source: str
+) -> None:
+    """A peer that errs on purpose is cut off, and strangers there are suspect; the next session of
+    somebody who has logged in from there starts afresh."""
+    with LineClient(rough.ports["submissions"], source=source, tls=tls) as client:
+        client.reply()
+        assert smtp_login(client, ALICE, PASSWORDS[ALICE]).startswith(b"235")
     with LineClient(rough.ports["submissions"], source=source, tls=tls) as client:
         client.reply()
         client.command(b"EHLO client.example.test")
         push(client, b"NONSENSE\r\n" * 100)
         assert len(client.rest().splitlines()) < 100
+    with LineClient(rough.ports["submissions"], source=source, tls=tls) as client:
+        client.reply()
+        assert smtp_login(client, CAROL, PASSWORDS[CAROL]).startswith(b"454")
     with LineClient(rough.ports["submissions"], source=source, tls=tls) as client:
         client.reply()
         assert smtp_login(client, ALICE, PASSWORDS[ALICE]).startswith(b"235")

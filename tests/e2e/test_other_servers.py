@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .accounts import ALICE, BOB, PASSWORDS, WRONG
+from .accounts import ALICE, BOB, PASSWORDS
 from .conftest import Mail
 from .guard_process import Guard, Service, guard
 from .line_client import LineClient, smtp_over_tls
@@ -61,7 +61,9 @@ def test_exim_takes_mail_and_refuses_strangers(
 
 
 @pytest.mark.parametrize("name", ["exim-submission", "exim-submissions"])
-def test_exim_lets_in_by_password(others: Guard, tls: ssl.SSLContext, name: str) -> None:
+def test_exim_lets_in_by_password(
+    others: Guard, tls: ssl.SSLContext, wrong: str, name: str
+) -> None:
     def connect() -> smtplib.SMTP:
         if name == "exim-submissions":
             return smtplib.SMTP_SSL("localhost", others.ports[name], context=tls, timeout=10)
@@ -69,8 +71,12 @@ def test_exim_lets_in_by_password(others: Guard, tls: ssl.SSLContext, name: str)
         client.starttls(context=tls)
         return client
 
-    with connect() as client, pytest.raises(smtplib.SMTPAuthenticationError) as refused:
-        client.login(ALICE, WRONG)
+    with connect() as client:
+        client.ehlo()
+        client.user, client.password = ALICE, wrong
+        # One mechanism alone: the same password again would be refused by the guard.
+        with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+            client.auth("PLAIN", client.auth_plain)
     assert (refused.value.smtp_code, refused.value.smtp_error) == (
         535,
         b"Incorrect authentication data",
@@ -81,7 +87,9 @@ def test_exim_lets_in_by_password(others: Guard, tls: ssl.SSLContext, name: str)
 
 
 @pytest.mark.parametrize("name", ["imap4d", "imap4d-starttls"])
-def test_imap4d_lets_in_by_password(others: Guard, tls: ssl.SSLContext, name: str) -> None:
+def test_imap4d_lets_in_by_password(
+    others: Guard, tls: ssl.SSLContext, wrong: str, name: str
+) -> None:
     def connect() -> imaplib.IMAP4:
         if name == "imap4d":
             return imaplib.IMAP4_SSL("localhost", others.ports[name], ssl_context=tls, timeout=10)
@@ -90,7 +98,7 @@ def test_imap4d_lets_in_by_password(others: Guard, tls: ssl.SSLContext, name: st
         return client
 
     with connect() as client, pytest.raises(imaplib.IMAP4.error, match="rejected"):
-        client.login(ALICE, WRONG)
+        client.login(ALICE, wrong)
     with connect() as client:
         client.login(ALICE, PASSWORDS[ALICE])
         client.select("INBOX")

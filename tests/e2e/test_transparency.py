@@ -83,27 +83,30 @@ MX_SESSIONS: dict[str, Sequence[Step]] = {
     ],
 }
 
-SUBMISSION_SESSIONS: dict[str, Sequence[Step]] = {
-    "mail before login": [(b"MAIL FROM:<a@b.example>\r\n", 1), (_TO_BOB, 1), (b"RSET\r\n", 1)],
-    "login, wrong and right": [
-        (b"AUTH PLAIN " + plain(ALICE, WRONG) + b"\r\n", 1),
-        (b"AUTH PLAIN\r\n", 1),
-        (plain(ALICE, PASSWORDS[ALICE]) + b"\r\n", 1),
-        (b"AUTH PLAIN " + plain(ALICE, PASSWORDS[ALICE]) + b"\r\n", 1),
-        (b"MAIL FROM:<" + ALICE.encode() + b">\r\n", 1),
-        (b"RCPT TO:<a@elsewhere.example>\r\n", 1),
-        (b"RSET\r\n", 1),
-    ],
-    "a cancelled login": [(b"AUTH PLAIN\r\n", 1), (b"*\r\n", 1), (b"NOOP\r\n", 1)],
-    "login and mail in one segment": [
-        (
-            b"AUTH PLAIN " + plain(ALICE, PASSWORDS[ALICE]) + b"\r\n"
-            b"MAIL FROM:<" + ALICE.encode() + b">\r\n" + _TO_BOB,
-            3,
-        ),
-        (b"RSET\r\n", 1),
-    ],
-}
+
+def submission_sessions(wrong: str) -> dict[str, Sequence[Step]]:
+    """By name; `wrong` is a password that is not ALICE's."""
+    return {
+        "mail before login": [(b"MAIL FROM:<a@b.example>\r\n", 1), (_TO_BOB, 1), (b"RSET\r\n", 1)],
+        "login, wrong and right": [
+            (b"AUTH PLAIN " + plain(ALICE, wrong) + b"\r\n", 1),
+            (b"AUTH PLAIN\r\n", 1),
+            (plain(ALICE, PASSWORDS[ALICE]) + b"\r\n", 1),
+            (b"AUTH PLAIN " + plain(ALICE, PASSWORDS[ALICE]) + b"\r\n", 1),
+            (b"MAIL FROM:<" + ALICE.encode() + b">\r\n", 1),
+            (b"RCPT TO:<a@elsewhere.example>\r\n", 1),
+            (b"RSET\r\n", 1),
+        ],
+        "a cancelled login": [(b"AUTH PLAIN\r\n", 1), (b"*\r\n", 1), (b"NOOP\r\n", 1)],
+        "login and mail in one segment": [
+            (
+                b"AUTH PLAIN " + plain(ALICE, PASSWORDS[ALICE]) + b"\r\n"
+                b"MAIL FROM:<" + ALICE.encode() + b">\r\n" + _TO_BOB,
+                3,
+            ),
+            (b"RSET\r\n", 1),
+        ],
+    }
 
 
 def replies(client: LineClient, steps: Sequence[Step]) -> list[bytes]:
@@ -132,17 +135,18 @@ def test_mx_replies_are_the_servers(
         assert replies(client, MX_SESSIONS[session]) == expected
 
 
-@pytest.mark.parametrize("session", SUBMISSION_SESSIONS)
+@pytest.mark.parametrize("session", submission_sessions(WRONG))
 def test_submission_replies_are_the_servers(
-    guarded: Guard, mail: Mail, tls: ssl.SSLContext, source: str, session: str
+    guarded: Guard, mail: Mail, tls: ssl.SSLContext, source: str, wrong: str, session: str
 ) -> None:
+    steps = submission_sessions(wrong)[session]
     with LineClient(mail.postfix.submission, source=source) as direct:
         direct.reply()
-        expected = replies(direct, SUBMISSION_SESSIONS[session])
+        expected = replies(direct, steps)
     port = guarded.ports["submissions-xclient"]
     with LineClient(port, source=source, tls=tls) as client:
         client.reply()
-        assert replies(client, SUBMISSION_SESSIONS[session]) == expected
+        assert replies(client, steps) == expected
 
 
 def keywords(reply: bytes) -> set[bytes]:
@@ -166,45 +170,48 @@ def test_ehlo_offers_what_the_server_offers(
     assert b"XCLIENT" not in offered
 
 
-IMAP_SESSIONS: dict[str, Sequence[bytes]] = {
-    "login, wrong and right": [
-        f"a LOGIN {ALICE} {WRONG}\r\n".encode(),
-        f'b LOGIN "{ALICE}" "{PASSWORDS[ALICE]}"\r\n'.encode(),
-        b"c NOOP\r\n",
-    ],
-    "login by literals": [
-        b"a LOGIN {%d+}\r\n%s {%d+}\r\n%s\r\n"
-        % (len(ALICE), ALICE.encode(), len(PASSWORDS[ALICE]), PASSWORDS[ALICE].encode()),
-        b'b LIST "" INBOX\r\n',
-    ],
-    "authenticate in two steps, after a cancelled one": [
-        b"a AUTHENTICATE PLAIN\r\n",
-        b"*\r\n",
-        b"b AUTHENTICATE PLAIN\r\n",
-        plain(ALICE, PASSWORDS[ALICE]) + b"\r\n",
-        b"c SELECT INBOX.none\r\n",
-    ],
-    "mailboxes and messages": [
-        f"a LOGIN {ALICE} {PASSWORDS[ALICE]}\r\n".encode(),
-        b"b CREATE same\r\n",
-        b"c APPEND same (\\Seen) {24}\r\n",
-        b"Subject: x\r\n\r\nc OK body\r\n\r\n",
-        b"d SELECT same\r\n",
-        b"e FETCH 1 (FLAGS RFC822.SIZE BODY.PEEK[TEXT])\r\n",
-        b"f STORE 1 +FLAGS (\\Deleted)\r\n",
-        b"g EXPUNGE\r\n",
-        b"h UNSELECT\r\n",
-        b"i DELETE same\r\n",
-        b"j NONSENSE\r\n",
-    ],
-    "idle": [
-        f"a LOGIN {ALICE} {PASSWORDS[ALICE]}\r\n".encode(),
-        b"b SELECT INBOX\r\n",
-        b"c IDLE\r\n",
-        b"DONE\r\n",
-        b"d CLOSE\r\n",
-    ],
-}
+def imap_sessions(wrong: str) -> dict[str, Sequence[bytes]]:
+    """By name; `wrong` is a password that is not ALICE's."""
+    return {
+        "login, wrong and right": [
+            f"a LOGIN {ALICE} {wrong}\r\n".encode(),
+            f'b LOGIN "{ALICE}" "{PASSWORDS[ALICE]}"\r\n'.encode(),
+            b"c NOOP\r\n",
+        ],
+        "login by literals": [
+            b"a LOGIN {%d+}\r\n%s {%d+}\r\n%s\r\n"
+            % (len(ALICE), ALICE.encode(), len(PASSWORDS[ALICE]), PASSWORDS[ALICE].encode()),
+            b'b LIST "" INBOX\r\n',
+        ],
+        "authenticate in two steps, after a cancelled one": [
+            b"a AUTHENTICATE PLAIN\r\n",
+            b"*\r\n",
+            b"b AUTHENTICATE PLAIN\r\n",
+            plain(ALICE, PASSWORDS[ALICE]) + b"\r\n",
+            b"c SELECT INBOX.none\r\n",
+        ],
+        "mailboxes and messages": [
+            f"a LOGIN {ALICE} {PASSWORDS[ALICE]}\r\n".encode(),
+            b"b CREATE same\r\n",
+            b"c APPEND same (\\Seen) {24}\r\n",
+            b"Subject: x\r\n\r\nc OK body\r\n\r\n",
+            b"d SELECT same\r\n",
+            b"e FETCH 1 (FLAGS RFC822.SIZE BODY.PEEK[TEXT])\r\n",
+            b"f STORE 1 +FLAGS (\\Deleted)\r\n",
+            b"g EXPUNGE\r\n",
+            b"h UNSELECT\r\n",
+            b"i DELETE same\r\n",
+            b"j NONSENSE\r\n",
+        ],
+        "idle": [
+            f"a LOGIN {ALICE} {PASSWORDS[ALICE]}\r\n".encode(),
+            b"b SELECT INBOX\r\n",
+            b"c IDLE\r\n",
+            b"DONE\r\n",
+            b"d CLOSE\r\n",
+        ],
+    }
+
 
 _VOLATILE = [
     (rb"\[CAPABILITY [^\]]*\]", b"[CAPABILITY]"),
@@ -233,12 +240,19 @@ def responses(client: LineClient, sent: Sequence[bytes]) -> bytes:
     return text
 
 
-@pytest.mark.parametrize("session", IMAP_SESSIONS)
+@pytest.mark.parametrize("session", imap_sessions(WRONG))
 @pytest.mark.parametrize("name", ["imaps", "imaps-id"])
 def test_imap_responses_are_the_servers(
-    guarded: Guard, mail: Mail, tls: ssl.SSLContext, source: str, session: str, name: str
+    guarded: Guard,
+    mail: Mail,
+    tls: ssl.SSLContext,
+    source: str,
+    wrong: str,
+    session: str,
+    name: str,
 ) -> None:
+    sent = imap_sessions(wrong)[session]
     with LineClient(mail.dovecot.imap) as direct:
-        expected = responses(direct, IMAP_SESSIONS[session])
+        expected = responses(direct, sent)
     with LineClient(guarded.ports[name], source=source, tls=tls) as client:
-        assert responses(client, IMAP_SESSIONS[session]) == expected
+        assert responses(client, sent) == expected
