@@ -1,9 +1,13 @@
 """Pairs refused lately and credentials asked to come again: windows, bounds, and who goes first."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.policy.allowances import Doubt
+from gatekeeper.policy.keys import Place, place
 from gatekeeper.policy.pairs import Askings, BadPairs, Comebacks
+from gatekeeper.prefix import entity
 
 NOW = 1_700_000_000.0
 WINDOW_S = 60.0
@@ -130,28 +134,57 @@ def test_comebacks_are_bounded_and_whoever_was_just_asked_is_known(
 
 # -- who was asked -------------------------------------------------------------------------------
 
-PAIR, NET, OTHER_NET = 5, 100, 200
+PAIR = 5
+HERE = place(entity("203.0.113.9"))
+SAME_NET = place(entity("203.0.113.200"))
+SAME_PROVIDER = place(entity("203.0.7.1"))
+ABROAD = place(entity("198.51.100.7"))
 
 
-def test_right_password_that_was_asked_is_known_again_wherever_it_comes_from() -> None:
+@pytest.mark.parametrize(
+    ("doubt", "known_at"),
+    [
+        (Doubt.NONE, [HERE, SAME_NET, SAME_PROVIDER, ABROAD]),
+        (Doubt.SLIGHT, [HERE, SAME_NET, SAME_PROVIDER]),
+        (Doubt.CLEAR, [HERE, SAME_NET]),
+    ],
+)
+def test_the_more_speaks_against_a_right_password_the_nearer_it_must_come_back(
+    doubt: Doubt, known_at: list[Place]
+) -> None:
     askings = Askings()
-    askings.ask(PAIR, NET, right=True, now=NOW)
-    assert askings.ago_s(PAIR, OTHER_NET, right=True, now=NOW + 40) == 40
-    assert askings.ago_s(PAIR + 1, NET, right=True, now=NOW + 40) is None
-    assert askings.ago_s(PAIR, NET, right=False, now=NOW + 40) is None
+    askings.ask_right(PAIR, HERE, NOW)
+    for where in (HERE, SAME_NET, SAME_PROVIDER, ABROAD):
+        expected = 40.0 if where in known_at else None
+        assert askings.right_ago_s(PAIR, where, doubt, NOW + 40) == expected
+    assert askings.right_ago_s(PAIR + 1, HERE, doubt, NOW + 40) is None
+    assert askings.ago_s(PAIR, HERE, NOW + 40) is None
 
 
-def test_any_other_is_known_again_in_its_net_alone() -> None:
+def test_right_password_asked_anew_elsewhere_keeps_its_first_time_there() -> None:
+    """Whoever wanders is asked at each place once, and comes back to any of them."""
     askings = Askings()
-    askings.ask(PAIR, NET, right=False, now=NOW)
-    assert askings.ago_s(PAIR, NET, right=False, now=NOW + 40) == 40
-    assert askings.ago_s(PAIR, OTHER_NET, right=False, now=NOW + 40) is None
+    askings.ask_right(PAIR, HERE, NOW)
+    askings.ask_right(PAIR, ABROAD, NOW + 10)
+    assert askings.right_ago_s(PAIR, HERE, Doubt.CLEAR, NOW + 40) == 40
+    assert askings.right_ago_s(PAIR, ABROAD, Doubt.CLEAR, NOW + 40) == 30
+
+
+def test_any_other_password_is_known_again_in_its_net_alone() -> None:
+    askings = Askings()
+    askings.ask(PAIR, HERE, NOW)
+    assert askings.ago_s(PAIR, SAME_NET, NOW + 40) == 40
+    assert askings.ago_s(PAIR, SAME_PROVIDER, NOW + 40) is None
+    assert askings.right_ago_s(PAIR, HERE, Doubt.NONE, NOW + 40) is None
 
 
 def test_flood_of_guesses_forgets_no_right_password_and_is_bounded() -> None:
     askings = Askings(capacity=10)
-    askings.ask(PAIR, NET, right=True, now=NOW)
+    askings.ask_right(PAIR, HERE, NOW)
     for guess in range(1000):
-        askings.ask(1000 + guess, NET, right=False, now=NOW)
-        assert len(askings) <= 40
-    assert askings.ago_s(PAIR, NET, right=True, now=NOW) == 0.0
+        askings.ask(1000 + guess, HERE, NOW)
+        assert len(askings) <= 2 * 10 + 3
+    assert askings.right_ago_s(PAIR, HERE, Doubt.CLEAR, NOW) == 0.0
+    for pair in range(1000):
+        askings.ask_right(pair, HERE, NOW)
+        assert len(askings) <= 2 * 10 + 2 * 3 * 10
