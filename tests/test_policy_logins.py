@@ -87,6 +87,10 @@ class Story:
         self.logins.familiarity = Learning(levels.FAMILIARITY, share=0.0)
         self.logins.newcomers = Learning(levels.NEWCOMERS, share=0.0)
 
+    def learned(self) -> tuple[bool, bool]:
+        """Whether it is known who is at home where, and who there is."""
+        return self.logins.familiarity.learned, self.logins.newcomers.learned
+
     def score(self, where: Place) -> float:
         return self.logins.neighbourhood.scores.sources.value(where.source, self.now)
 
@@ -465,14 +469,12 @@ def test_one_account_does_not_make_the_guard_think_that_it_has_seen_everybody(
     for _ in range(3600):
         story.succeeds(HOME, "own", "mallory")
         story.now += 1
-    assert not story.logins.familiarity.learned
-    assert not story.logins.newcomers.learned
+    assert story.learned() == (False, False)
     for number in range(40 * 60):
         account = number % 60
         story.succeeds(at(f"10.{account}.0.1"), "own", f"user{account}")
         story.now += 5
-    assert story.logins.familiarity.learned
-    assert story.logins.newcomers.learned
+    assert story.learned() == (True, True)
 
 
 def test_slow_traveller_is_not_held(story: Story) -> None:
