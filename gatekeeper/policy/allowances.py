@@ -30,7 +30,8 @@ ALL_PROOFS: Final = {  # of all accounts together
 PERSISTENT_S: Final = 600.0  # a guesser who comes again at all mostly does so sooner
 MAX_ACCOUNTS: Final = 20_000  # about 3 MB
 FIRST_PATIENCE: Final = 3.0  # before the first good logins are counted
-MOST_PATIENCE: Final = 20.0  # saved up, and owed
+MOST_PATIENCE: Final = 12.0  # saved up
+MOST_DEBT: Final = 6.0
 _EVERYBODY: Final = 0
 
 
@@ -43,7 +44,7 @@ class Doubt(IntEnum):
 
 
 # How much must be saved up for one to be asked, by what speaks against it.
-NEEDED: Final = {Doubt.NONE: 2.0, Doubt.SLIGHT: 1.0, Doubt.CLEAR: -MOST_PATIENCE}
+NEEDED: Final = {Doubt.NONE: 2.0, Doubt.SLIGHT: 1.0, Doubt.CLEAR: -MOST_DEBT}
 
 
 class Allowances:
@@ -80,5 +81,5 @@ class Allowances:
     def spend_patience(self, *, again: bool) -> None:
         """One was asked; `again` says that it was in haste, which makes no debts: else one client
         could spend what is kept for others."""
-        floor = min(self.patience, 0.0) if again else -MOST_PATIENCE
+        floor = min(self.patience, 0.0) if again else -MOST_DEBT
         self.patience = max(floor, self.patience - 1.0)
