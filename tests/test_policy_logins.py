@@ -313,6 +313,21 @@ def test_too_many_wrong_passwords_at_home_are_noticed(story: Story) -> None:
     assert not story.facts(ELSEWHERE, "one more").guessing_at_home
 
 
+def test_too_many_wrong_passwords_of_one_account_are_noticed_from_all_over_its_net(
+    story: Story,
+) -> None:
+    """A guesser among the neighbours changes his address with each guess."""
+    story.succeeds()
+    story.succeeds(account="bob")
+    for guess in range(POLICY.familiar_guesses_hour):
+        story.fails(at(f"203.0.113.{100 + guess}"), f"guess {guess}")
+    assert story.facts(at("203.0.113.99"), "one more").guessing_at_home
+    assert not story.facts(at("203.0.113.99"), "one more", "bob").guessing_at_home
+    assert story.facts(HOME, "right").at_home
+    story.now += 2 * 3600
+    assert not story.facts(at("203.0.113.99"), "one more").guessing_at_home
+
+
 # -- doubtful credentials ------------------------------------------------------------------------
 
 

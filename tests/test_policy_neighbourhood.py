@@ -87,6 +87,9 @@ def test_after_a_start_a_net_stands_for_its_addresses(near: Neighbourhood) -> No
     near.enter(HOME, 1, NOW)
     assert near.accounts(HOME, NOW) == 1
     assert near.accounts(NEXT_DOOR, NOW) == 4
+    later = NOW + POLICY.ban_spares_s + 1
+    assert near.accounts(NEXT_DOOR, later) == 0, "people have shown where they are by then"
+    assert near.accounts(HOME, later) == 1
 
 
 def test_crowd_is_where_several_log_in_from_a_net(near: Neighbourhood) -> None:

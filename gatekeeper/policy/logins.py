@@ -44,7 +44,7 @@ SUCCESS_CREDIT: Final = 3.0
 CREDITS_A_DAY: Final = 2  # of one account, so that a valid mailbox cannot wash guesses away
 PLACES_A_DAY: Final = 64
 MAYBE: Final = 0.5  # the weight of a credential that may be right after all
-MAX_HOMES: Final = 20_000  # sources with wrong passwords of accounts at home there
+MAX_HOMES: Final = 20_000  # sources, and accounts, with wrong passwords from where one is at home
 _COMPARABLE: Final = frozenset({"PLAIN", "LOGIN"})  # tokens are new each time
 
 
@@ -158,7 +158,9 @@ class Logins:
             lane_locked=account is not None and account.lane_until > now,
             level_high=self.level.high(now),
             network_suspect=neighbourhood.network_share(place, now) >= 1.0,
-            guessing_at_home=not self._homes.allows(place.source, now),
+            guessing_at_home=not all(
+                self._homes.allows(key, now) for key in _home_keys(credential, place)
+            ),
             proof_left=self.allowances.proof_left(
                 credential.account,
                 _pool(
@@ -278,7 +280,8 @@ class Logins:
             if after >= MIN_SCORE:
                 self.changes.score(Scope.AUTH, place.source, parent=False)
         if facts.standing is Standing.FAMILIAR:
-            self._homes.use(place.source, now)
+            for key in _home_keys(credential, place):
+                self._homes.use(key, now)
         else:
             self._count_stranger(credential, place, facts, share, now)
         return weight
@@ -368,6 +371,12 @@ class Logins:
         if credential.comparable and credential.password is not None:
             return account.ought_to_be_right(credential.pair, now)
         return facts.standing is Standing.FAMILIAR and not facts.repeated
+
+
+def _home_keys(credential: Credential, place: Place) -> tuple[int, int]:
+    """Under which guesses from where an account is at home are counted: the address, and the
+    account in this net, whose other addresses a guesser may have as well."""
+    return place.source, mixed(credential.account, place.net)
 
 
 def _pool(knowledge: Knowledge, known: bool, asked_ago_s: float | None, *, repeated: bool) -> Pool:

@@ -34,10 +34,10 @@ class Neighbourhood:
         self.nets.add(place.net, account, now)
 
     def accounts(self, place: Place, now: float) -> int:
-        """How many accounts are at home at this address; after a start, in its net."""
+        """How many accounts are at home at this address; for a while after a start, in its net."""
         if self.sources.knows(place.source):
             return self.sources.accounts(place.source, now)
-        return self.recalled.accounts(place.net, now)
+        return self.recalled.accounts(place.net, now) if self.spared(place, now) else 0
 
     def spared(self, place: Place, now: float) -> bool:
         """Whether somebody logged in from this address lately: then guesses make no ban."""
