@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.policy import allowances as module
+from gatekeeper.policy.accounts import Knowledge
 from gatekeeper.policy.allowances import (
     ALL_PROOFS,
     FIRST_PATIENCE,
@@ -13,6 +14,7 @@ from gatekeeper.policy.allowances import (
     Allowances,
     Doubt,
     Pool,
+    pool_of,
 )
 
 NOW = 1_700_000_000.0
@@ -97,6 +99,26 @@ def test_no_account_has_more_than_its_rate(steps: list[tuple[int, Pool, float]])
         gone[account] += let_through(allowances, [account], pool, now)
     most = PROOFS.burst + (now - NOW) / PROOFS.period_s + 0.01
     assert max(gone.values()) <= most
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "known", "pool"),
+    [
+        (Knowledge.UNKNOWN, True, Pool.PLAIN),
+        (Knowledge.FORMER, True, Pool.PLAIN),
+        (Knowledge.WRONG, True, Pool.GUESSED),
+        (Knowledge.UNKNOWN, False, Pool.GUESSED),
+    ],
+)
+def test_pool_is_that_of_who_makes_such_credentials(
+    knowledge: Knowledge, known: bool, pool: Pool
+) -> None:
+    later = Pool.PERSISTENT if pool is Pool.GUESSED else pool
+    for asked_ago_s in (None, 0.0, module.PERSISTENT_S - 0.1):
+        assert pool_of(knowledge, asked_ago_s, known=known, repeated=False) is pool
+    for asked_ago_s in (module.PERSISTENT_S, 1e6):
+        assert pool_of(knowledge, asked_ago_s, known=known, repeated=False) is later
+    assert pool_of(knowledge, 1e6, known=known, repeated=True) is Pool.PLAIN
 
 
 # -- patience ------------------------------------------------------------------------------------

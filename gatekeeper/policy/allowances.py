@@ -10,6 +10,7 @@ set share of them, and spent on those first that something speaks against.
 from enum import IntEnum
 from typing import Final
 
+from gatekeeper.policy.accounts import Knowledge
 from gatekeeper.policy.rates import Rate, RateTable
 
 
@@ -33,6 +34,19 @@ FIRST_PATIENCE: Final = 3.0  # before the first good logins are counted
 MOST_PATIENCE: Final = 12.0  # saved up
 MOST_DEBT: Final = 6.0
 _EVERYBODY: Final = 0
+
+
+def pool_of(
+    knowledge: Knowledge, asked_ago_s: float | None, *, known: bool, repeated: bool
+) -> Pool:
+    """From which a doubtful credential is let through; `known` is its account. A repetition weighs
+    nothing, so it takes nothing from others: else a few pairs, sent over and over, would use up
+    what all share."""
+    if repeated or (known and knowledge is not Knowledge.WRONG):
+        return Pool.PLAIN
+    if asked_ago_s is not None and asked_ago_s >= PERSISTENT_S:
+        return Pool.PERSISTENT
+    return Pool.GUESSED
 
 
 class Doubt(IntEnum):

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from gatekeeper.ban import Scope
 from gatekeeper.events import AuthAttempt
 from gatekeeper.policy.accounts import Account, Accounts, Knowledge, Standing
-from gatekeeper.policy.allowances import PERSISTENT_S, Allowances, Doubt, Pool
+from gatekeeper.policy.allowances import Allowances, Doubt, pool_of
 from gatekeeper.policy.changes import MIN_SCORE, SAVED_EVERY_S, Changes
 from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.keys import Place, account_key, mixed, password_key
@@ -115,10 +115,9 @@ class Logins:
     def facts(self, credential: Credential, place: Place, now: float) -> LoginFacts:
         """What is known of an attempt, before it is counted."""
         account = self.accounts.get(credential.account)
-        knowledge, replaced = Knowledge.UNKNOWN, False
-        own_standing = Standing.STRANGER
+        knowledge, replaced, standing = Knowledge.UNKNOWN, False, Standing.STRANGER
         if account is not None:
-            own_standing = account.standing(place, now)
+            standing = account.standing(place, now)
             if credential.comparable:
                 knowledge = account.knowledge(credential.pair)
                 replaced = knowledge is Knowledge.FORMER and account.has_right_password
@@ -127,47 +126,40 @@ class Logins:
         refused_ago_s = None
         if credential.password is not None:
             refused_ago_s = self._bad_pairs.ago_s(credential.pair, now)
-        at_home = own_standing is Standing.FAMILIAR and knowledge is Knowledge.RIGHT
+        at_home = standing is Standing.FAMILIAR and knowledge is Knowledge.RIGHT
         if at_home and not (trap or locked or refused_ago_s is not None):
             return _AT_HOME  # most logins: nothing else is asked of them
-        neighbourhood, standing = self.neighbourhood, own_standing
+        neighbourhood = self.neighbourhood
         if standing is Standing.STRANGER and neighbourhood.is_crowd(place, now):
             standing = Standing.SEMI
         sprayed = self._sprayed(credential, now)
         guesses = 0 if account is None else account.guess_count(now)
-        doubt = Doubt.SLIGHT if guesses else Doubt.NONE
-        if sprayed or not neighbourhood.is_clean(place, now):
-            doubt = Doubt.CLEAR
+        clear = sprayed or not neighbourhood.is_clean(place, now)
+        doubt = Doubt.CLEAR if clear else Doubt.SLIGHT if guesses else Doubt.NONE
+        asked_ago_s = self._askings.ago_s(credential.pair, place, now)
         if knowledge is Knowledge.RIGHT:
             asked_ago_s = self._askings.right_ago_s(credential.pair, place, doubt, now)
-        else:
-            asked_ago_s = self._askings.ago_s(credential.pair, place, now)
+        homes = _home_keys(credential, place)
+        known, repeated = account is not None, refused_ago_s is not None
+        pool = pool_of(knowledge, asked_ago_s, known=known, repeated=repeated)
         return LoginFacts(
             standing=standing,
             knowledge=knowledge,
-            account_known=account is not None,
+            account_known=known,
             learned=self._learned(account, knowledge),
             trap=trap,
             locked=locked,
             refused_ago_s=refused_ago_s,
             replaced=replaced,
-            repeated=refused_ago_s is not None,
+            repeated=repeated,
             asked_ago_s=asked_ago_s,
             sprayed=sprayed,
             attacked=guesses >= self._settings.attacked_guesses,
             lane_locked=account is not None and account.lane_until > now,
             level_high=self.level.high(now),
             network_suspect=neighbourhood.network_share(place, now) >= 1.0,
-            guessing_at_home=not all(
-                self._homes.allows(key, now) for key in _home_keys(credential, place)
-            ),
-            proof_left=self.allowances.proof_left(
-                credential.account,
-                _pool(
-                    knowledge, account is not None, asked_ago_s, repeated=refused_ago_s is not None
-                ),
-                now,
-            ),
+            guessing_at_home=not all(self._homes.allows(home, now) for home in homes),
+            proof_left=self.allowances.proof_left(credential.account, pool, now),
             patience_left=self.allowances.patience_left(doubt),
         )
 
@@ -177,8 +169,12 @@ class Logins:
         """A doubtful credential was let through on the allowance for such."""
         if facts.asked_ago_s is None or facts.knowledge is Knowledge.RIGHT:
             return
-        known, asked_ago_s = facts.account_known, facts.asked_ago_s
-        pool = _pool(facts.knowledge, known, asked_ago_s, repeated=facts.repeated)
+        pool = pool_of(
+            facts.knowledge,
+            facts.asked_ago_s,
+            known=facts.account_known,
+            repeated=facts.repeated,
+        )
         self.allowances.use_proof(credential.account, pool, now)
 
     def refused(
@@ -377,16 +373,6 @@ def _home_keys(credential: Credential, place: Place) -> tuple[int, int]:
     """Under which guesses from where an account is at home are counted: the address, and the
     account in this net, whose other addresses a guesser may have as well."""
     return place.source, mixed(credential.account, place.net)
-
-
-def _pool(knowledge: Knowledge, known: bool, asked_ago_s: float | None, *, repeated: bool) -> Pool:
-    """From which a doubtful credential is let through. A repetition weighs nothing, so it takes
-    nothing from others: else a few pairs, sent over and over, would use up what all share."""
-    if repeated or (known and knowledge is not Knowledge.WRONG):
-        return Pool.PLAIN
-    if asked_ago_s is not None and asked_ago_s >= PERSISTENT_S:
-        return Pool.PERSISTENT
-    return Pool.GUESSED
 
 
 _AT_HOME: Final = LoginFacts(
