@@ -241,8 +241,8 @@ class Explain:
             "weight": round(entry.weight, 2),
             "score": round(entry.score, 2),
             "ban_score": entry.ban_score,
-            "standing": entry.standing,
-            "knowledge": entry.knowledge,
+            "standing": "" if entry.standing is None else entry.standing.value,
+            "knowledge": "" if entry.knowledge is None else entry.knowledge.value,
         }
 
 

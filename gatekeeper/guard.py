@@ -251,7 +251,7 @@ class Guard:
         if verdict.reason not in _NO_GUESSES:
             trapped = verdict.reason is Reason.TRAP_ACCOUNT
             after = self.evidence.refused(seen, where, now, trapped=trapped)
-            seen = seen._replace(facts=after)
+            seen = Seen(after, seen.credential)
         if ban_due(seen.facts):
             verdict = strongest([verdict, self._opinion(event, client, seen.facts, before)])
         if Action.DECOY <= verdict.action <= Action.REJECT:

@@ -19,6 +19,7 @@ from gatekeeper.events import (
     RcptOutcome,
     Violation,
 )
+from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.evidence import Seen
 from gatekeeper.policy.keys import Place
 from gatekeeper.verdict import PASS, Verdict
@@ -41,8 +42,8 @@ class Entry(NamedTuple):
     weight: float
     score: float
     ban_score: float
-    standing: str
-    knowledge: str
+    standing: Standing | None  # None where no login is concerned
+    knowledge: Knowledge | None
     number: int  # of all entries, the order in which things happened: instants may be equal
 
 
@@ -86,8 +87,8 @@ class Journal:
             weight=facts.score - facts.score_before,
             score=facts.score,
             ban_score=facts.ban_score,
-            standing="" if login is None else login.standing.value,
-            knowledge="" if login is None else login.knowledge.value,
+            standing=None if login is None else login.standing,
+            knowledge=None if login is None else login.knowledge,
             number=self._number,
         )
         (self._successes if success else self._refusals).append(entry)

@@ -28,8 +28,8 @@ def small(world: World) -> World:
     logins.accounts = Accounts(SMALL)
     logins.neighbourhood.sources, logins.neighbourhood.nets = Places(SMALL), Places(SMALL)
     logins.neighbourhood.scores = scores(policy.auth_half_life_s)
-    logins._bad_pairs = BadPairs(policy.repeat_window_s, SMALL)
-    logins._askings = Askings(SMALL)
+    logins.bad_pairs = BadPairs(policy.repeat_window_s, SMALL)
+    logins.askings = Askings(SMALL)
     world.guard.evidence.harvest = Harvest(SMALL)
     return world
 
@@ -69,7 +69,7 @@ def sizes(world: World) -> list[int]:
         logins.neighbourhood.nets,
         logins.neighbourhood.scores.sources,
         logins.neighbourhood.scores.networks,
-        logins._bad_pairs,
+        logins.bad_pairs,
         world.guard.evidence.harvest,
     )
     return [len(table) for table in tables]
@@ -109,7 +109,7 @@ def test_tables_stay_within_their_bounds(world: World) -> None:
         world.rcpt(ip, f"name{number}", exists=False)
     assert max(sizes(world)) <= SMALL
     logins = world.guard.evidence.logins
-    assert len(logins._askings) <= 4 * SMALL
+    assert len(logins.askings) <= 4 * SMALL
 
 
 def test_traveller_who_was_put_off_gets_in_though_guessers_are_put_off_by_the_thousand(

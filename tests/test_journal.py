@@ -15,6 +15,7 @@ from gatekeeper.events import (
     ViolationKind,
 )
 from gatekeeper.journal import Entry
+from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.keys import place
 from gatekeeper.secret import Secret
 from gatekeeper.settings import Mode
@@ -69,7 +70,7 @@ async def test_entry_tells_who_where_and_what_it_weighed(bench: Bench) -> None:
     assert entry.listener == "test"
     assert entry.weight == pytest.approx(POLICY.auth_failure_weight)
     assert (entry.score, entry.ban_score) == (entry.weight, POLICY.auth_ban_score)
-    assert (entry.standing, entry.knowledge) == ("stranger", "wrong")
+    assert (entry.standing, entry.knowledge) == (Standing.STRANGER, Knowledge.WRONG)
 
 
 async def test_what_passes_and_says_nothing_is_not_kept(bench: Bench) -> None:

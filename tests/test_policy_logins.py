@@ -6,12 +6,12 @@ import pytest
 
 from gatekeeper.ban import Scope
 from gatekeeper.events import AuthAttempt
-from gatekeeper.policy import levels, neighbourhood
-from gatekeeper.policy import logins as module
+from gatekeeper.policy import lessons, levels, neighbourhood
 from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.allowances import MOST_PATIENCE, Doubt
 from gatekeeper.policy.facts import LoginFacts
 from gatekeeper.policy.keys import Place, place
+from gatekeeper.policy.lessons import Lessons
 from gatekeeper.policy.levels import Learning
 from gatekeeper.policy.logins import Credential, Logins
 from gatekeeper.policy.weights import FAMILIAR_SHARE
@@ -38,6 +38,7 @@ class Story:
     def __init__(self, policy: PolicySettings = POLICY) -> None:
         self.now = NOW
         self.logins = Logins(policy, account_secret=b"a", password_secret=b"password")
+        self.lessons = Lessons(self.logins)
 
     def credential(self, account: str, password: str | None, mechanism: str) -> Credential:
         secret = None if password is None else Secret(password.encode())
@@ -61,7 +62,7 @@ class Story:
     ) -> AccountLock | None:
         facts = self.facts(where, password, account, mechanism)
         credential = self.credential(account, password, mechanism)
-        return self.logins.succeeded(credential, where, facts, account, self.now)
+        return self.lessons.succeeded(credential, where, facts, account, self.now)
 
     def fails(
         self,
@@ -71,7 +72,7 @@ class Story:
         mechanism: str = "PLAIN",
     ) -> float:
         facts = self.facts(where, password, account, mechanism)
-        return self.logins.failed(
+        return self.lessons.failed(
             self.credential(account, password, mechanism), where, facts, self.now
         )
 
@@ -80,7 +81,7 @@ class Story:
     ) -> float:
         facts = self.facts(where, password, account)
         credential = self.credential(account, password, "PLAIN")
-        return self.logins.refused(credential, where, facts, self.now)
+        return self.lessons.refused(credential, where, facts, self.now)
 
     def learn(self) -> None:
         """Nearly everybody has been seen, and where he is at home."""
@@ -339,7 +340,7 @@ def test_allowance_for_doubtful_credentials_is_an_accounts_own(story: Story) -> 
         story.is_refused(ELSEWHERE, "new")
         facts = story.facts(ELSEWHERE, "new")
         credential = story.credential("ann", "new", "PLAIN")
-        story.logins.let_through(credential, facts, story.now)
+        story.lessons.let_through(credential, facts, story.now)
         proofs += 1
     assert 1 <= proofs <= 5
     assert story.facts(ELSEWHERE, "new", "bob").proof_left
@@ -351,7 +352,7 @@ def test_what_was_not_put_off_costs_no_allowance(story: Story) -> None:
     story.succeeds()
     for number in range(50):
         credential = story.credential("ann", f"new {number}", "PLAIN")
-        story.logins.let_through(credential, story.facts(ELSEWHERE, f"new {number}"), story.now)
+        story.lessons.let_through(credential, story.facts(ELSEWHERE, f"new {number}"), story.now)
     assert story.facts(ELSEWHERE, "new").proof_left
 
 
@@ -366,7 +367,7 @@ def test_pairs_sent_over_and_over_use_up_nothing_that_others_share(story: Story)
         facts = story.facts(ELSEWHERE, "stale", account)
         assert facts.repeated
         credential = story.credential(account, "stale", "PLAIN")
-        story.logins.let_through(credential, facts, story.now)
+        story.lessons.let_through(credential, facts, story.now)
         assert story.facts(ELSEWHERE, "changed", "bob").proof_left
         assert story.facts(ELSEWHERE, "first", "newcomer").proof_left
 
@@ -430,24 +431,24 @@ def test_success_takes_something_off_a_few_times_a_day(story: Story) -> None:
     before = story.score(ELSEWHERE)
     for _ in range(20):
         story.succeeds(ELSEWHERE, "own", "own")
-    most = module.CREDITS_A_DAY * module.SUCCESS_CREDIT
+    most = lessons.CREDITS_A_DAY * lessons.SUCCESS_CREDIT
     assert story.score(ELSEWHERE) == pytest.approx(before - most)
 
 
 def test_one_account_makes_few_places_look_inhabited(story: Story) -> None:
-    for number in range(3 * module.PLACES_A_DAY):
+    for number in range(3 * lessons.PLACES_A_DAY):
         story.succeeds(at(f"10.0.{number}.1"), account="own")
     inhabited = sum(
         story.logins.neighbourhood.sources.knows(at(f"10.0.{number}.1").source)
-        for number in range(3 * module.PLACES_A_DAY)
+        for number in range(3 * lessons.PLACES_A_DAY)
     )
-    assert inhabited <= module.PLACES_A_DAY
+    assert inhabited <= lessons.PLACES_A_DAY
 
 
 def test_name_is_kept_as_it_is_shown_and_cut(story: Story) -> None:
     story.succeeds(account="Ann" + "x" * 65_536)
     (account,) = story.logins.accounts
-    assert account.name == "Ann" + "x" * (module.MAX_NAME_CHARACTERS - 3)
+    assert account.name == "Ann" + "x" * (lessons.MAX_NAME_CHARACTERS - 3)
 
 
 def test_corrected_password_is_forgiven(story: Story) -> None:

@@ -33,6 +33,7 @@ MAX_ACCOUNTS: Final = 20_000  # about 3 MB
 FIRST_PATIENCE: Final = 3.0  # before the first good logins are counted
 MOST_PATIENCE: Final = 12.0  # saved up
 MOST_DEBT: Final = 6.0
+HASTE_COST: Final = 0.5
 _EVERYBODY: Final = 0
 
 
@@ -93,7 +94,7 @@ class Allowances:
         self.patience = min(MOST_PATIENCE, self.patience + share)
 
     def spend_patience(self, *, again: bool) -> None:
-        """One was asked; `again` says that it was in haste, which makes no debts: else one client
-        could spend what is kept for others."""
+        """One was asked; `again` says that it came again in haste, which costs less and makes no
+        debts: else one client could spend what is kept for others."""
         floor = min(self.patience, 0.0) if again else -MOST_DEBT
-        self.patience = max(floor, self.patience - 1.0)
+        self.patience = max(floor, self.patience - (HASTE_COST if again else 1.0))

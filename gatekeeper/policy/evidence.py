@@ -21,6 +21,7 @@ from gatekeeper.events import (
 from gatekeeper.policy.accounts import Account
 from gatekeeper.policy.facts import Facts, LoginFacts, RecipientFacts
 from gatekeeper.policy.keys import Place
+from gatekeeper.policy.lessons import Lessons
 from gatekeeper.policy.logins import Credential, Logins
 from gatekeeper.policy.recipients import (
     NEW_NET_RECIPIENTS,
@@ -55,6 +56,7 @@ class Evidence:
         self.logins = Logins(
             settings, account_secret=account_secret, password_secret=password_secret
         )
+        self._lessons = Lessons(self.logins)
         self.mx_scores = SourceScores(settings.mx_half_life_s)
         self.harvest = Harvest()
         self.sending = Sending(settings)
@@ -97,12 +99,12 @@ class Evidence:
         before = logins.neighbourhood.scores.sources.value(place.source, now)
         lock = None
         if event.result is AuthResult.FAILURE:
-            logins.failed(credential, place, login, now)
+            self._lessons.failed(credential, place, login, now)
         elif event.result is AuthResult.SUCCESS and not login.locked:
             name = event.attempt.authcid
-            lock = logins.succeeded(credential, place, login, name, now)
+            lock = self._lessons.succeeded(credential, place, login, name, now)
         elif event.result is AuthResult.UNAVAILABLE:
-            logins.unavailable(now)
+            self._lessons.unavailable(now)
         after = logins.neighbourhood.scores.sources.value(place.source, now)
         return Seen(self._facts(Scope.AUTH, place, before, after, now, login), credential, lock)
 
@@ -134,14 +136,14 @@ class Evidence:
         assert login is not None, "only logins are refused so"
         assert credential is not None, "a login has its keys"
         before = seen.facts.score
-        self.logins.refused(credential, place, login, now, trapped=trapped)
+        self._lessons.refused(credential, place, login, now, trapped=trapped)
         after = self.logins.neighbourhood.scores.sources.value(place.source, now)
         return self._facts(Scope.AUTH, place, before, after, now, login)
 
     def let_through(self, seen: Seen, now: float) -> None:
         """A credential goes on to the backend."""
         if seen.credential is not None and seen.facts.login is not None:
-            self.logins.let_through(seen.credential, seen.facts.login, now)
+            self._lessons.let_through(seen.credential, seen.facts.login, now)
 
     def recipient_refused(self, event: RcptAttempt, scope: Scope, place: Place, now: float) -> None:
         """A recipient was put off unheard."""

@@ -17,6 +17,8 @@ Asking people back is a cost to them: of right passwords no more than a set shar
 what is beyond goes on at once.
 """
 
+from functools import cache
+
 from gatekeeper.policy.accounts import Knowledge
 from gatekeeper.policy.facts import Facts, LoginFacts
 from gatekeeper.verdict import Action, Reason, Verdict
@@ -37,5 +39,10 @@ def put_off(
             return None
         return Verdict(Action.DECOY if wrong and strict else Action.DEFER, reason)
     if asked_ago_s is None or asked_ago_s < settings.retry_after_s:
-        return Verdict(Action.DEFER, reason)
+        return _deferred(reason)
     return None
+
+
+@cache
+def _deferred(reason: Reason) -> Verdict:
+    return Verdict(Action.DEFER, reason)

@@ -37,6 +37,8 @@ class Neighbourhood:
         """How many accounts are at home at this address; for a while after a start, in its net."""
         if self.sources.knows(place.source):
             return self.sources.accounts(place.source, now)
+        if not len(self.recalled):
+            return 0
         return self.recalled.accounts(place.net, now) if self.spared(place, now) else 0
 
     def spared(self, place: Place, now: float) -> bool:

@@ -18,10 +18,9 @@ class SourceScores:
         self.sources: ScoreTable[int] = ScoreTable(half_life_s)
         self.networks: ScoreTable[int] = ScoreTable(half_life_s, MAX_PARENTS)
 
-    def add_to_networks(self, place: Place, weight: float, now: float) -> None:
-        """Hold `weight` (above 0) against all networks around `place`."""
-        for parent in place.parents:
-            self.networks.add(parent, weight, now)
+    def add_to_networks(self, place: Place, weight: float, now: float) -> list[tuple[int, float]]:
+        """Hold `weight` (above 0) against all networks around `place`; each with its new score."""
+        return [(parent, self.networks.add(parent, weight, now)) for parent in place.parents]
 
     @staticmethod
     def threshold(parent: int, suspect_score: float) -> float:

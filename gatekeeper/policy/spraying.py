@@ -23,17 +23,21 @@ MOST_PAIRS: Final = 1_000_000  # an epoch; here a cell is a fifth full, three of
 
 
 class _Epoch:
-    __slots__ = ("number", "pairs", "rows", "salt")
+    __slots__ = ("last", "number", "pairs", "rows", "salt")
 
     def __init__(self, number: int, salt: int) -> None:
         self.number = number
         self.salt = salt
         self.pairs = 0
+        self.last = (-1, (0, 0, 0))
         self.rows: tuple[array[int], ...] = ()  # made when first needed
 
     def cells(self, password: int) -> tuple[int, int, int]:
-        name = mixed(password, self.salt)
-        return name % CELLS, (name >> 16) % CELLS, (name >> 32) % CELLS
+        """Mostly of the password looked at last: a guess is asked about, then noted."""
+        if self.last[0] != password:
+            name = mixed(password, self.salt)
+            self.last = password, (name % CELLS, (name >> 16) % CELLS, (name >> 32) % CELLS)
+        return self.last[1]
 
     def add(self, password: int, bit: int) -> None:
         if self.pairs >= MOST_PAIRS:
