@@ -103,14 +103,13 @@ class Askings:
     people out.
 
     A right password is known again wherever it comes from, for a phone changes its net on the way;
-    the more speaks against it, the nearer to where it was asked, for guessers share lists. Another
-    password is known again in its net only.
+    but where much speaks against it, in its net only, as any other password: guessers share lists.
     """
 
     __slots__ = ("_others", "_right")
 
     def __init__(self, capacity: int = MAX_COMEBACKS) -> None:
-        self._right = Comebacks(COMEBACK_S, 3 * capacity)
+        self._right = Comebacks(COMEBACK_S, 2 * capacity)
         self._others = Comebacks(COMEBACK_S, capacity)
 
     def __len__(self) -> int:
@@ -118,7 +117,7 @@ class Askings:
 
     def right_ago_s(self, pair: int, place: Place, doubt: Doubt, now: float) -> float | None:
         """Seconds since a right password was asked to come again; None where it never was."""
-        return self._right.ago_s(_near(pair, place)[doubt], now)
+        return self._right.ago_s(mixed(pair, place.net) if doubt is Doubt.CLEAR else pair, now)
 
     def ago_s(self, pair: int, place: Place, now: float) -> float | None:
         """The same of another password."""
@@ -126,14 +125,9 @@ class Askings:
 
     def ask_right(self, pair: int, place: Place, now: float) -> None:
         """A right password is asked now, if it was not before."""
-        for key in _near(pair, place):
-            self._right.ask(key, now)
+        self._right.ask(pair, now)
+        self._right.ask(mixed(pair, place.net), now)
 
     def ask(self, pair: int, place: Place, now: float) -> None:
         """Another password is asked now."""
         self._others.ask(mixed(pair, place.net), now)
-
-
-def _near(pair: int, place: Place) -> tuple[int, int, int]:
-    """How a right password is known again, by `Doubt`."""
-    return pair, mixed(pair, place.wide), mixed(pair, place.net)
