@@ -132,7 +132,7 @@ def guard(
     """Run the guard below `directory` until the block ends, then check that it ended well."""
     ports = dict(zip((one.name for one in services), free_ports(len(services)), strict=True))
     for name in ("state", "run"):
-        (directory / name).mkdir(parents=True)
+        (directory / name).mkdir(parents=True, exist_ok=True)  # a second life has the first one's
         # It becomes this user before it opens its database and its control socket.
         subprocess.run(["chown", "nobody", directory / name], check=True)
     file = directory / "gatekeeper.toml"
