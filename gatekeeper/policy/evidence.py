@@ -188,14 +188,18 @@ class Evidence:
                 ban_score = self.logins.neighbourhood.ban_score(place, now)
             else:
                 ban_score = self._settings.auth_ban_score
-            spared = (
-                login is not None
-                and after > before
-                and self.logins.neighbourhood.spared(place, now)
-            )
+            spared = login is not None and after > before and self._spared(login, place, now)
         return Facts(
             scope, False, before, after, ban_score, spared, self._settings, login, recipient
         )
+
+    def _spared(self, login: LoginFacts, place: Place, now: float) -> bool:
+        """Whether a guess is no cause for a ban: people log in from there, or it is one of few. A
+        slow guesser is refused here, at little cost; a ban would sooner or later meet somebody who
+        has come to his address."""
+        if self.logins.neighbourhood.spared(place, now):
+            return True
+        return not login.trap and self.logins.pace.allows(place.source, now)
 
     def _known(
         self, attempt: AuthAttempt, place: Place, now: float

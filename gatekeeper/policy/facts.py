@@ -61,7 +61,7 @@ class Facts(NamedTuple):
     score_before: float
     score: float
     ban_score: float  # at which the entity is banned from `scope`; at least, where it has no score
-    spared: bool  # people log in from there: it is not banned for guesses
+    spared: bool  # people log in from there, or guesses are few: no ban is made for them
     settings: PolicySettings
     login: LoginFacts | None = None
     recipient: RecipientFacts | None = None

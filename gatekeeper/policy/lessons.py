@@ -141,6 +141,7 @@ class Lessons:
         if weight > 0:
             after = sources.add(place.source, weight, now)
             sources.mark(place.source, credential.account)
+            self._logins.pace.use(place.source, now)
             if after >= MIN_SCORE:
                 self._logins.changes.score(Scope.AUTH, place.source, parent=False)
         if facts.standing is Standing.FAMILIAR:

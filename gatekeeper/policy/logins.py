@@ -29,6 +29,8 @@ from gatekeeper.policy.spraying import SpraySketch
 from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import PolicySettings
 
+PACE: Final = Rate(8, 75.0)  # guesses of one address; who is slower needs no kernel to stop him
+MAX_PACED: Final = 20_000  # about 3 MB
 MAX_HOMES: Final = 20_000  # sources, and accounts, with wrong passwords from where one is at home
 _COMPARABLE: Final = frozenset({"PLAIN", "LOGIN"})  # tokens are new each time
 
@@ -72,6 +74,7 @@ class Logins:
         self.bad_pairs = BadPairs(settings.repeat_window_s)
         self.askings = Askings()
         self.sprays = SpraySketch(int.from_bytes(password_secret[:8], "big"))
+        self.pace: RateTable[int] = RateTable(PACE, MAX_PACED)
         self.homes: RateTable[int] = RateTable(
             Rate(settings.familiar_guesses_hour, 3600.0 / settings.familiar_guesses_hour), MAX_HOMES
         )

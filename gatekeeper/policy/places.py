@@ -1,8 +1,8 @@
 """How many accounts belong to a place: those that logged in from there with success.
 
 Thresholds grow with it, because what one address does is an office's doing or one man's. Only
-successes make entries, and an account counts at no more than `PLACES_PER_ACCOUNT` new places a day,
-so a botnet with one valid mailbox neither fills the table nor makes its addresses look inhabited.
+successes make entries, and an account makes no more than `lessons.PLACES_A_DAY` of them a day, so
+that a botnet with one valid mailbox neither fills the table nor makes its addresses look inhabited.
 """
 
 from typing import Final, NamedTuple

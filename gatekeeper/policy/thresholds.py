@@ -27,7 +27,7 @@ def against(facts: Facts, reason: Reason) -> Verdict | None:
 
 def ban_due(facts: Facts) -> bool:
     """A repeated password adds nothing, so it never bans, however high the score already is; nor is
-    an address banned from which people log in."""
+    an address banned from which people log in, or from which guesses come slowly."""
     return facts.counted and not facts.spared and reached(facts.score, facts.ban_score)
 
 

@@ -18,7 +18,7 @@ NO_ACCOUNT_TIMES: Final = 2.0
 SPRAYED_WEIGHT: Final = 3.0
 MOST_TIMES: Final = 3.0  # of a failure: a ban is for who goes on, not for one bad guess
 TRAP_WEIGHT: Final = 10.0
-ACCIDENT_SHARE: Final = 0.1  # of a violation: 80 accidents within a half-life make a ban
+ACCIDENT_SHARE: Final = 0.1  # of a violation: a hundred accidents within a half-life make a ban
 
 
 class Severity(Enum):
