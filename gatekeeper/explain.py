@@ -114,6 +114,7 @@ class Explain:
             "accounts_at_home": neighbourhood.accounts(spot, now),
             "last_login_s": neighbourhood.sources.last_s(spot.source, now),  # since the start
             "spared": neighbourhood.spared(spot, now),
+            "slow": self._guard.evidence.logins.pace.allows(spot.source, now),
             "unknown_recipients": harvested.unknown,
             "mostly_unknown": harvested.mostly_unknown,
             "undo": _ban_dels(bans),

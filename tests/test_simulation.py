@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.events import Client, JudgedEvent
+from gatekeeper.policy.logins import PACE
 from gatekeeper.prefix import Prefix
 from gatekeeper.settings import Mode, PolicySettings, Settings, TlsSettings
 from gatekeeper.simulation import BadEvent, Simulation
@@ -231,3 +232,34 @@ def test_odd_names_are_judged_as_others(simulation: Simulation, name: str) -> No
     assert simulation.feed(auth(account=name, password=name))["action"] == "reject"
     assert simulation.feed(rcpt(recipient=name, exists=False))["outcome"] == "fail"
     assert simulation.feed(rcpt(account=name))["outcome"] == "ok"
+
+
+def guesses(gap_s: float, count: int = 200) -> list[dict[str, Any]]:
+    """What `count` wrong passwords for as many accounts from one address come to."""
+    simulation = Simulation()
+    return [
+        simulation.feed(
+            {
+                "t": number * gap_s,
+                "kind": "auth",
+                "ip": "203.0.113.66",
+                "account": f"user{number}",
+                "password": f"guess {number}",
+                "protocol": "imap",
+                "valid": False,
+            }
+        )
+        for number in range(count)
+    ]
+
+
+def test_fast_guesser_is_banned_within_half_a_minute() -> None:
+    first = next(number for number, one in enumerate(guesses(2.0)) if one["ban"])
+    assert first * 2.0 < 30.0
+
+
+def test_slow_guesser_is_refused_and_never_banned() -> None:
+    """A ban would outlast him and meet the next guest of the hotel he guesses from."""
+    decisions = guesses(2 * PACE.period_s)
+    assert not any(one["ban"] for one in decisions)
+    assert sum(one["forwarded"] for one in decisions) < len(decisions) / 10

@@ -118,6 +118,9 @@ def _score_lines(row: Row) -> Iterator[str]:
         last = "" if last_s is None else f", last login {ago(row['now'] - last_s, row['now'])}"
         spared = "; guesses make no ban here" if row["spared"] else ""
         yield f"  accounts at home there: {row['accounts_at_home']}{last}{spared}"
+    auth = row.get("scopes", {}).get("auth", {"score": 0.0, "ban_score": 1.0})
+    if row.get("slow") and not row.get("spared") and auth["score"] >= auth["ban_score"]:
+        yield "  guesses come slowly from there: they are refused, and make no ban"
     if row.get("unknown_recipients"):
         most = ", most of all it asked for" if row["mostly_unknown"] else ""
         yield f"  unknown recipients within a day: {row['unknown_recipients']}{most}"
