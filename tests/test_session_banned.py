@@ -1,5 +1,6 @@
 """Sessions with the real Guard and Ledger: the guess that bans, and what becomes of the others."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import trio
@@ -9,12 +10,14 @@ from gatekeeper.abc import BanChange
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
+from gatekeeper.policy.logins import PACE
 from gatekeeper.prefix import Prefix
 from gatekeeper.sessions import End
 from gatekeeper.settings import PolicySettings, Settings, TlsMode, TlsSettings
 from gatekeeper.wire.proxy_header import encode_v2
 
-POLICY = PolicySettings(auth_ban_score=3.0, auth_tarpit_score=2.0, auth_suspect_share=1.0)
+# Bans are for who guesses fast: of a list of accounts, the first guess beyond `PACE` reaches this.
+POLICY = PolicySettings(auth_ban_score=20.0, tarpit_max_s=0.0, auth_suspect_share=1.0)
 SETTINGS = Settings("guard.example", TlsSettings(), (), {}, policy=POLICY, state_dir=Path("."))
 GUESSER = "192.0.2.1"
 BYSTANDER = "192.0.2.2"
@@ -27,6 +30,13 @@ async def secured(rig: Rig, address: str) -> Talk:
     await talk.client.start_tls_client()
     await talk.play("B> 220 mx.example ESMTP\nC< 220 mx.example ESMTP")
     return talk
+
+
+async def guess(talk: Talk, number: int) -> None:
+    """A wrong password, one account each, that goes to the backend and comes back as wrong."""
+    response = b64encode(b"\0ann%d\0guess %d" % (number, number)).decode()
+    await talk.play(f"C> AUTH PLAIN {response}\nB< AUTH PLAIN {response}")
+    await talk.play("B> 535 5.7.8 no\nC< 535 5.7.8 no")
 
 
 @virtual_time
@@ -49,9 +59,11 @@ async def test_the_guess_that_bans_hears_its_refusal_and_the_clients_other_sessi
         guessing = await secured(rig, GUESSER)
         second = await secured(rig, GUESSER)
         bystander = await secured(rig, BYSTANDER)
-        for guess in ("AGFubgBh", "AGFubgBi", "AGFubgBj"):
-            await guessing.play(f"C> AUTH PLAIN {guess}\nB< AUTH PLAIN {guess}")
-            await guessing.play("B> 535 5.7.8 no\nC< 535 5.7.8 no")
+        for number in range(PACE.burst):
+            earlier = await secured(rig, GUESSER)
+            await guess(earlier, number)
+            earlier.client.close()
+        await guess(guessing, PACE.burst)
         await guessing.play("C< 421 4.7.0 Service closing transmission channel\nC.\nB.")
         await second.client.hear_reset()
         assert ledger.find(Prefix.parse(GUESSER), Scope.AUTH) is not None
@@ -59,5 +71,5 @@ async def test_the_guess_that_bans_hears_its_refusal_and_the_clients_other_sessi
         guessing.client.close()
         bystander.client.close()
         await rig.end()
-        assert rig.ended[0].end is End.BANNED
+        assert rig.ended[PACE.burst].end is End.BANNED
         assert {session.end for session in rig.ended} == {End.BANNED, End.REFUSED, End.CLIENT}

@@ -14,6 +14,7 @@ from .certificates import Pair
 from .processes import free_ports, run_tool, start, stop, wait_ready
 
 COMMAND = Path(sys.executable).with_name("gatekeeper")
+STARTED = " started "  # once in the log for each life of a guard
 TomlValue = str | int | float | bool | Sequence[str]
 
 
@@ -140,12 +141,14 @@ def guard(
         configuration(directory, services, ports, pairs, host=host, nft=nft, extra=extra)
     )
 
-    process = start([COMMAND, "run", "-c", file], directory / "log")
+    log = directory / "log"
+    lives = log.read_text().count(STARTED) if log.exists() else 0
+    process = start([COMMAND, "run", "-c", file], log)
     running = Guard(directory, process, ports, host)
 
     try:
         # It listens earlier, but answers, and heeds signals, only from here.
-        wait_ready(process, lambda: " started " in running.log(), directory / "log")
+        wait_ready(process, lambda: running.log().count(STARTED) > lives, log)
         yield running
     finally:
         status = stop(process)
