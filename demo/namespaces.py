@@ -18,6 +18,7 @@ from typing import Final
 
 from gatekeeper.enforce.spawn import spawn_kernel
 from gatekeeper.errors import GatekeeperError
+from gatekeeper.kernel.options import Options
 
 _CLONE_NEWNET: Final = 0x40000000
 _PROBE_S: Final = 20.0
@@ -177,7 +178,7 @@ def _run(tool: str, *words: str, stdin: str = "", descriptors: tuple[int, ...] =
 def _try() -> None:
     """Make both and have the guard's privileged process load its table there."""
     with make().guard_side():
-        link, process = spawn_kernel(ports_auth=[993], ports_mx=[25])
+        link, process = spawn_kernel(Options(ports_auth=(993,), ports_mx=(25,)))
         link.close()
         process.wait(_PROBE_S)
 

@@ -112,6 +112,8 @@ class EnforceSettings:
     """What applies bans besides the guard itself."""
 
     nft: bool = True
+    syn_rate: int = 25  # new connections a second of one address, on average; 0: no meter
+    syn_burst: int = 100  # and at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ class Settings:
     backends: dict[str, BackendSettings]
     mode: Mode = Mode.ENFORCE
     allow: tuple[Prefix, ...] = ()
+    block: tuple[Prefix, ...] = ()
     state_dir: Path = Path("/var/lib/gatekeeper")
     run_dir: Path = Path("/run/gatekeeper")
     user: str = "gatekeeper"  # what `run` as root becomes before it reads a byte from the network

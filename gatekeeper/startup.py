@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 
 from gatekeeper import host
-from gatekeeper.enforce.spawn import spawn_kernel
+from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
 from gatekeeper.errors import ConfigError, EnforcerError, PermissionMissing
 from gatekeeper.events import MailProtocol
 from gatekeeper.guard import Guard
@@ -54,12 +54,24 @@ def prepare(settings: Settings) -> Prepared:
         without_kernel = "switched off by [enforce] nft = false"
     else:
         try:
-            kernel = spawn_kernel(
-                *ports_by_scope(settings), sorted(never_banned(settings)), settings.allow
-            )
+            kernel = spawn_kernel(kernel_options(settings))
         except (EnforcerError, PermissionMissing) as error:
             without_kernel = str(error)
     return Prepared(tuple(sockets), kernel, without_kernel)
+
+
+def kernel_options(settings: Settings) -> Options:
+    """What the privileged process is told once and for all."""
+    auth, mx = ports_by_scope(settings)
+    return Options(
+        ports_auth=tuple(auth),
+        ports_mx=tuple(mx),
+        never=networks(sorted(never_banned(settings))),
+        allow=networks(settings.allow),
+        block=networks(settings.block),
+        syn_rate=settings.enforce.syn_rate,
+        syn_burst=settings.enforce.syn_burst,
+    )
 
 
 def ports_by_scope(settings: Settings) -> tuple[list[int], list[int]]:

@@ -67,8 +67,9 @@ LEVELS: Final = {
 }
 CLOSED_LEVELS: Final = frozenset({1, 3})  # their subjects never import each other
 KERNEL: Final = "kernel"  # apart: stdlib and itself only
-# The words of the privileged process's socket, and the one subject that speaks them.
-KERNEL_DOOR: Final = (f"{PACKAGE}.kernel.protocol", "enforce")
+# The words of the privileged process's socket and command line, and the one who speaks them.
+KERNEL_DOORS: Final = frozenset(f"{PACKAGE}.kernel.{name}" for name in ("protocol", "options"))
+KERNEL_CALLER: Final = "enforce"
 
 PURE_SUBJECTS: Final = frozenset({"wire", "policy"})
 IMPURE_MODULES: Final = frozenset(
@@ -169,7 +170,7 @@ def _import_allowed(import_: Import) -> bool:
     if top != PACKAGE:
         return top != ""
     if imported == KERNEL:
-        return (import_.target, importer) == KERNEL_DOOR
+        return import_.target in KERNEL_DOORS and importer == KERNEL_CALLER
     if importer not in LEVELS or imported not in LEVELS:
         return False
     if LEVELS[importer] == LEVELS[imported]:

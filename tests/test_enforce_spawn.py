@@ -8,6 +8,7 @@ import pytest
 from gatekeeper.enforce import spawn
 from gatekeeper.enforce.spawn import spawn_kernel
 from gatekeeper.errors import EnforcerError, PermissionMissing
+from gatekeeper.kernel.options import Options
 
 
 def instead_of_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> None:
@@ -21,13 +22,13 @@ def instead_of_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: s
 def test_missing_rights_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     instead_of_python(monkeypatch, tmp_path, "exit 77")
     with pytest.raises(PermissionMissing):
-        spawn_kernel([993], [25])
+        spawn_kernel(Options((993,), (25,)))
 
 
 def test_a_process_that_fails_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     instead_of_python(monkeypatch, tmp_path, "exit 1")
     with pytest.raises(EnforcerError):
-        spawn_kernel([993], [25])
+        spawn_kernel(Options((993,), (25,)))
 
 
 def test_a_program_that_is_not_there_raises(
@@ -35,7 +36,7 @@ def test_a_program_that_is_not_there_raises(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
     with pytest.raises(EnforcerError):
-        spawn_kernel([993], [25])
+        spawn_kernel(Options((993,), (25,)))
 
 
 def test_a_process_that_says_nothing_is_given_up(
@@ -44,4 +45,4 @@ def test_a_process_that_says_nothing_is_given_up(
     monkeypatch.setattr(spawn, "START_TIMEOUT_S", 0.05)
     instead_of_python(monkeypatch, tmp_path, "exec sleep 60")
     with pytest.raises(EnforcerError, match="timed out"):
-        spawn_kernel([993], [25])
+        spawn_kernel(Options((993,), (25,)))

@@ -65,6 +65,7 @@ def build(top: Section, files: tuple[Path, ...]) -> Settings:
         backends={name: _backend(name, one) for name, one in top.named("backend").items()},
         mode=top.take("mode", values.choice(Mode), defaults.mode),
         allow=top.each("allow", values.prefix),
+        block=top.each("block", values.prefix),
         state_dir=state_dir,
         run_dir=top.take("run_dir", values.path, defaults.run_dir),
         user=top.take("user", values.name, defaults.user),
@@ -144,7 +145,12 @@ def _backend(name: str, section: Section) -> BackendSettings:
 
 
 def _enforce(section: Section) -> EnforceSettings:
-    settings = EnforceSettings(nft=section.take("nft", values.boolean, EnforceSettings().nft))
+    defaults = EnforceSettings()
+    settings = EnforceSettings(
+        nft=section.take("nft", values.boolean, defaults.nft),
+        syn_rate=section.take("syn_rate", values.count, defaults.syn_rate),
+        syn_burst=section.take("syn_burst", values.count, defaults.syn_burst),
+    )
     if section.each("xdp", values.text):
         section.blame("xdp", "this version has no XDP: leave the list empty")
     section.done()

@@ -7,19 +7,17 @@ from collections.abc import Iterable
 from typing import Final
 
 from gatekeeper.errors import EnforcerError, PermissionMissing
+from gatekeeper.kernel.options import Network, Options, arguments
 from gatekeeper.kernel.protocol import PACKET_MAX_OCTETS, encode
 from gatekeeper.prefix import Prefix
+
+__all__ = ["Options", "networks", "spawn_kernel"]
 
 START_TIMEOUT_S: Final = 15.0  # two imports and one nft load, on a host busy with its own start
 _EX_NOPERM: Final = 77
 
 
-def spawn_kernel(
-    ports_auth: Iterable[int],
-    ports_mx: Iterable[int],
-    never: Iterable[Prefix] = (),
-    allow: Iterable[Prefix] = (),
-) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def spawn_kernel(options: Options) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start `gatekeeper.kernel` on one end of a socket pair and wait until its table is loaded.
 
     Called before rights are dropped; it blocks, and works without Trio. The process lives until
@@ -28,8 +26,7 @@ def spawn_kernel(
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-I", "-m", "gatekeeper.kernel", "--fd", str(theirs.fileno())]
-    command += [f"--ports-auth={_joined(ports_auth)}", f"--ports-mx={_joined(ports_mx)}"]
-    command += [f"--never={_joined(never)}", f"--allow={_joined(allow)}"]
+    command += arguments(options)
     with theirs:
         try:
             process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
@@ -46,6 +43,11 @@ def spawn_kernel(
         process.wait()
         raise
     return ours, process
+
+
+def networks(prefixes: Iterable[Prefix]) -> tuple[Network, ...]:
+    """Prefixes as `Options` has them."""
+    return tuple(Network(prefix.packed, prefix.length) for prefix in prefixes)
 
 
 def _await_hello(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
@@ -67,7 +69,3 @@ def _why(process: subprocess.Popen[bytes], error: OSError | None) -> Exception:
     if not isinstance(error, TimeoutError) and process.wait(START_TIMEOUT_S) == _EX_NOPERM:
         return PermissionMissing("the kernel process needs CAP_NET_ADMIN")
     return EnforcerError(f"the kernel process did not start: {error or 'see its message'}")
-
-
-def _joined(values: Iterable[object]) -> str:
-    return ",".join(map(str, values))

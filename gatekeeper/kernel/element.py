@@ -40,8 +40,13 @@ class Network(NamedTuple):
             self.packed, shared
         )
 
+    @property
+    def address(self) -> str:
+        """The network address in text, without the length."""
+        return socket.inet_ntop(_family(self.packed), self.packed)
+
     def __str__(self) -> str:
-        return f"{socket.inet_ntop(_family(self.packed), self.packed)}/{self.length}"
+        return f"{self.address}/{self.length}"
 
 
 # Sets in the order they are listed: name -> (scope, prefix length).

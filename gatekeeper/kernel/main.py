@@ -20,10 +20,10 @@ import sys
 from typing import Final
 
 from gatekeeper.kernel import protocol, rights
-from gatekeeper.kernel.element import Network, network
 from gatekeeper.kernel.nfnetlink import KernelRefused
 from gatekeeper.kernel.nft import NftError
-from gatekeeper.kernel.service import Config, Peer, Service
+from gatekeeper.kernel.options import Options, add_to, read
+from gatekeeper.kernel.service import Peer, Service
 
 PEERS_MAX: Final = 64  # workers of one host and their successors during a restart
 _EX_NOPERM: Final = 77
@@ -31,23 +31,21 @@ _EX_NOPERM: Final = 77
 
 def main(argv: list[str] | None = None) -> int:
     """Run until the guard is gone or SIGTERM; the exit code."""
-    options = _options(argv)
+    where, options = _options(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for ignored in (signal.SIGINT, signal.SIGHUP):  # the guard drains after them and still bans
         signal.signal(ignored, signal.SIG_IGN)
     try:
-        endpoint = _endpoint(options)
+        endpoint = _endpoint(where)
         rights.keep_net_admin_only()
-        service = Service(
-            Config(options.ports_auth, options.ports_mx, options.never), options.allow
-        )
+        service = Service(options)
     except PermissionError as error:
         sys.stderr.write(f"gatekeeper.kernel: CAP_NET_ADMIN is needed: {error}\n")
         return _EX_NOPERM
     except (OSError, KernelRefused, NftError) as error:
         sys.stderr.write(f"gatekeeper.kernel: {error}\n")
         return 1
-    _Loop(service, endpoint, options.peer_uid).run()
+    _Loop(service, endpoint, where.peer_uid).run()
     return 0
 
 
@@ -111,51 +109,38 @@ class _Loop:
         connection.close()
 
 
-def _endpoint(options: argparse.Namespace) -> socket.socket:
+def _endpoint(where: argparse.Namespace) -> socket.socket:
     """The socket to serve, made while there are rights to make it. Raises `OSError`."""
-    if options.fd is not None:
-        given = socket.socket(fileno=options.fd)
+    if where.fd is not None:
+        given = socket.socket(fileno=where.fd)
         if given.family != socket.AF_UNIX or given.type != socket.SOCK_SEQPACKET:
             raise OSError("--fd is not a SOCK_SEQPACKET socket")
         given.set_inheritable(False)
         return given
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(options.socket)
+        os.unlink(where.socket)
     previous = os.umask(0o177)
     try:
-        listener.bind(options.socket)
+        listener.bind(where.socket)
     finally:
         os.umask(previous)
-    os.chown(options.socket, options.peer_uid, -1)
+    os.chown(where.socket, where.peer_uid, -1)
     listener.listen(PEERS_MAX)
     return listener
 
 
-def _options(argv: list[str] | None) -> argparse.Namespace:
+def _options(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     parser = argparse.ArgumentParser(prog="gatekeeper.kernel", allow_abbrev=False)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--fd", type=int, help="inherited SOCK_SEQPACKET socket")
     where.add_argument("--socket", metavar="PATH", help="where to listen")
     parser.add_argument("--peer-uid", type=int, metavar="UID", help="who may connect")
-    parser.add_argument("--ports-auth", type=_ports, default=(), metavar="PORT,…")
-    parser.add_argument("--ports-mx", type=_ports, default=(), metavar="PORT,…")
-    parser.add_argument("--never", type=_networks, default=(), metavar="CIDR,…")
-    parser.add_argument("--allow", type=_networks, default=(), metavar="CIDR,…")
+    add_to(parser)
     options = parser.parse_args(argv)
     if options.socket is not None and options.peer_uid is None:
         parser.error("--socket needs --peer-uid")
-    if set(options.ports_auth) & set(options.ports_mx):
-        parser.error("a port belongs to one scope")
-    return options
-
-
-def _ports(text: str) -> tuple[int, ...]:
-    ports = tuple(int(part) for part in text.split(",") if part)
-    if not all(0 < port < 65536 for port in ports):
-        raise ValueError("port out of range")
-    return ports
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(network(part) for part in text.split(",") if part)
+    try:
+        return options, read(options)
+    except ValueError as error:
+        parser.error(str(error))

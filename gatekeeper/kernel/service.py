@@ -7,22 +7,14 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from gatekeeper.kernel import nft, protocol, sockets
-from gatekeeper.kernel.element import Element, Network, network
+from gatekeeper.kernel.element import Element, network
 from gatekeeper.kernel.nfnetlink import Dump, KernelRefused, Nfnetlink, TableGone
+from gatekeeper.kernel.options import Options
 
 # Never banned whatever anybody says: loopback, and link-local, where a /64 is the whole link.
 _NEVER_ALWAYS: Final = tuple(map(network, ("127.0.0.0/8", "::1", "fe80::/10")))
 
 Answer = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What the process was started with and no request can change."""
-
-    ports_auth: tuple[int, ...]
-    ports_mx: tuple[int, ...]
-    never: tuple[Network, ...] = ()
 
 
 @dataclass(slots=True)
@@ -46,10 +38,10 @@ class Service:
     and `KernelRefused`.
     """
 
-    def __init__(self, config: Config, allow: tuple[Network, ...]) -> None:
-        self._config = config
-        self._allow = allow
-        self._never = _NEVER_ALWAYS + config.never
+    def __init__(self, options: Options) -> None:
+        self._config = options
+        self._allow = options.allow
+        self._never = _NEVER_ALWAYS + options.never
         self._link = Nfnetlink()
         self._generation = 0  # counts tables: a peer that knows another has to apply its bans anew
         self._load()

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 
 from gatekeeper.enforce.spawn import spawn_kernel
-from gatekeeper.prefix import Prefix
+from gatekeeper.kernel.element import network
+from gatekeeper.kernel.options import Options
 
 from .namespace import Ns
 
@@ -42,16 +43,17 @@ class Hosts:
             self._stack.enter_context(guard.run(_listen, port))
 
     def spawn(
-        self, never: tuple[str, ...] = (), allow: tuple[str, ...] = ()
+        self, never: tuple[str, ...] = (), allow: tuple[str, ...] = (), **more: int
     ) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         """A kernel process on the guard's host, ended with the fixture; its socket and itself."""
-        sock, process = self.guard.run(
-            spawn_kernel,
-            [self.AUTH],
-            [self.MX],
-            map(Prefix.parse, never),
-            map(Prefix.parse, allow),
+        options = Options(
+            (self.AUTH,),
+            (self.MX,),
+            never=tuple(map(network, never)),
+            allow=tuple(map(network, allow)),
+            **more,
         )
+        sock, process = self.guard.run(spawn_kernel, options)
         self._stack.callback(process.wait, 10)
         self._stack.callback(sock.close)
         return sock, process
