@@ -16,10 +16,12 @@ from gatekeeper.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """A ban taken back before its time."""
+    """A ban taken back before its time. Where it is not to `forget`, it counts as one that ended
+    then: escalation goes by it."""
 
     prefix: Prefix
     scope: Scope
+    forget: bool = True
 
 
 BanChange = Ban | Lift
