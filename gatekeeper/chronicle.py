@@ -12,6 +12,7 @@ from gatekeeper.ban import Ban, Scope
 from gatekeeper.errors import GatekeeperError
 from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, Violation
 from gatekeeper.log import Log
+from gatekeeper.policy.breaker import Trip
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock
 from gatekeeper.sessions import End, Session
@@ -100,6 +101,33 @@ class Chronicle:
             scope=change.scope,
             prefix=change.prefix,
         )
+
+    def breaker(self, trip: Trip) -> None:
+        """Rules ban no more: their bans look like a mistake."""
+        figures = trip.figures
+        self._log.warning(
+            "breaker",
+            state="open",
+            cause=trip.cause,
+            for_s=round(trip.until - trip.since),
+            wanted_minute=figures.minute,
+            wanted_10m=figures.bans,
+            met=figures.met,
+            around=figures.around,
+            accounts=figures.accounts,
+        )
+
+    def breaker_closed(self, withheld: int) -> None:
+        """Rules ban again; how many bans were not made since the start."""
+        self._log.event("breaker", state="closed", withheld=withheld)
+
+    def paused(self, seconds: float, note: str) -> None:
+        """Nothing is enforced for a time."""
+        self._log.warning("paused", for_s=round(seconds), note=note)
+
+    def resumed(self, why: str) -> None:
+        """All is enforced again."""
+        self._log.warning("resumed", why=why)
 
     def refused(self, prefix: Prefix, scope: Scope) -> None:
         """The kernel process would not have a ban: its never list is not ours."""

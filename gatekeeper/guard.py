@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gatekeeper.abc import BanChange, Lift
 from gatekeeper.ban import Scope
+from gatekeeper.banning import Banning
 from gatekeeper.events import (
     AuthAttempt,
     AuthOutcome,
@@ -73,15 +73,16 @@ class Guard:
         )
         self.journal = Journal()
         self.would_have: Counter[Reason] = Counter()  # verdicts not carried out, by reason
+        self.banning = Banning(settings.policy, ledger, self.evidence)
         self._ledger = ledger
         self._clock = clock
+        self._suspended = False
         self._rules = tuple(rules)
         self._on_verdict = on_verdict
         self._on_lock = on_lock
         self._last_place = _NOWHERE, place(_NOWHERE)
         self._by_kind: dict[tuple[type, bool], tuple[tuple[BuiltIn, bool], ...]] = {}
         self.reconfigure(settings)
-        ledger.subscribe(self._forget_lifted)
 
     def reconfigure(self, settings: Settings) -> None:
         """Judge by new settings from the next Event on; all counters stay as they are."""
@@ -89,11 +90,18 @@ class Guard:
         self._by_kind.clear()
         self._allowed = PrefixSet(settings.allow)
         self.evidence.reconfigure(settings.policy)
+        self.banning.reconfigure(settings.policy)
         logins = self.evidence.logins
         logins.traps = frozenset(map(logins.account_key, settings.trap_accounts))
         self.evidence.sending.overrides = {
             logins.account_key(name): own for name, own in settings.accounts.items()
         }
+
+    def suspend(self, on: bool) -> None:
+        """Only watch, whatever the settings say, or go by them again. What the operator has locked
+        stays locked."""
+        self._suspended = on
+        self._by_kind.clear()
 
     async def judge(self, event: JudgedEvent, client: Client) -> Verdict:
         """See `gatekeeper.abc.Judge`."""
@@ -119,7 +127,7 @@ class Guard:
         if seen.lock is not None and isinstance(event, AuthOutcome | RcptOutcome):
             self._on_lock(seen.lock, event.attempt.authcid)
         if verdict.ban:
-            verdict = self._ban(client, verdict, seen.facts, where, now)
+            verdict = self._ban(event, client, verdict, seen.facts, now)
         self.journal.note(event, client, seen, verdict, where, now)
         if verdict is not PASS:
             self._on_verdict(client, event, verdict, True)
@@ -141,11 +149,14 @@ class Guard:
             "learned": logins.familiarity.learned,
             "accounts": len(logins.accounts),
             "outage": logins.outages.outage(now),
+            **self.banning.report(now),
             "would_have": {reason.value: count for reason, count in self.would_have.items()},
         }
 
     def observes(self, rule: Reason) -> bool:
         """Whether the Rule of this name only watches."""
+        if self._suspended and rule is not Reason.ACCOUNT_LOCKED:
+            return True
         return self._settings.rules.get(rule, self._settings.mode) is Mode.OBSERVE
 
     def score(self, entity: Prefix, scope: Scope) -> float:
@@ -259,15 +270,10 @@ class Guard:
         return verdict, seen
 
     def _ban(
-        self, client: Client, verdict: Verdict, facts: Facts, where: Place, now: float
+        self, event: JudgedEvent, client: Client, verdict: Verdict, facts: Facts, now: float
     ) -> Verdict:
-        scope, first_s = facts.scope, verdict.ban_first_s
-        if self._ledger.ban(client.entity, scope, verdict.reason, first_s=first_s) is not None:
-            self.evidence.start_anew(scope, where.source, facts.ban_score, now)
-            return verdict
-        # A host that is never banned, such as a webmail beside the guard, is slowed.
-        return Verdict(verdict.action, verdict.reason, self._settings.policy.tarpit_max_s)
-
-    def _forget_lifted(self, change: BanChange) -> None:
-        if isinstance(change, Lift) and change.prefix.length in {32, 64}:
-            self.evidence.forget(change.scope, place(change.prefix).source)
+        done = self.banning.ban(client.entity, verdict, facts, now)
+        if done.reason is Reason.BREAKER_OPEN:
+            self.would_have[verdict.reason] += 1
+            self._on_verdict(client, event, verdict, False)
+        return done

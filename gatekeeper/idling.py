@@ -37,7 +37,9 @@ _BYE: Final = {
 class Idlers:
     """The sessions in IDLE. Bounded by the sessions there are, and each holds one place."""
 
-    __slots__ = ("_accounts", "_counted", "_enforcing", "_entities", "_limits", "_on_would_end")
+    __slots__ = (
+        *("_accounts", "_counted", "_entities", "_limits", "_mode", "_on_would_end", "_suspended"),
+    )
 
     def __init__(self, settings: Settings, on_would_end: Callable[[Session, End], None]) -> None:
         """`on_would_end` hears, in observe mode, of each session that enforcing would have closed,
@@ -48,6 +50,7 @@ class Idlers:
         self._accounts: dict[str | Session, list[Session]] = {}
         self._entities: dict[Prefix, int] = {}
         self._on_would_end = on_would_end
+        self._suspended = False
         self.reconfigure(settings)
 
     def __len__(self) -> int:
@@ -56,7 +59,11 @@ class Idlers:
     def reconfigure(self, settings: Settings) -> None:
         """Go by other limits, from the next IDLE on."""
         self._limits = settings.limits
-        self._enforcing = settings.mode is Mode.ENFORCE
+        self._mode = settings.mode
+
+    def suspend(self, on: bool) -> None:
+        """Only watch, whatever the settings say, or go by them again."""
+        self._suspended = on
 
     def begin(self, session: Session, now: float) -> None:
         """`session` is in IDLE since `now` (Trio's clock), perhaps not for the first time. Where
@@ -91,7 +98,7 @@ class Idlers:
 
     def _close(self, session: Session, end: End) -> None:
         self._forget(session)
-        if not self._enforcing:
+        if self._suspended or self._mode is Mode.OBSERVE:
             self._on_would_end(session, end)
         elif session.link is not None:  # as it is for whoever got as far as IDLE
             session.link.dismiss(end, _BYE[end])

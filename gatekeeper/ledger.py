@@ -8,6 +8,7 @@ call walks a table.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from math import isfinite
 from typing import Final
 
@@ -68,6 +69,11 @@ class Ledger:
         self._ends: Expiry[_Key] = Expiry()
         self._forgotten: Expiry[_Key] = Expiry()
         self._subscribers: list[Callable[[BanChange], None]] = []
+
+    @property
+    def now(self) -> float:
+        """Unix time as bans go by it."""
+        return self._clock()
 
     def __len__(self) -> int:
         """The number of bans in force."""
@@ -145,18 +151,24 @@ class Ledger:
         self._tell(ban)
         return ban
 
-    def lift(self, prefix: Prefix, scope: Scope) -> Ban | None:
+    def lift(self, prefix: Prefix, scope: Scope, *, forget: bool = True) -> Ban | None:
         """Take back the ban of `prefix` and forget its history; the ban, None where none was.
 
         Subscribers are told of the `Lift` even where there was history only: stores keep it too.
+        Without `forget` the ban becomes history, as one that ends now.
         Raises `ValueError` for a prefix no ban can be made for.
         """
         prefix = bannable(prefix)
-        self._advance(self._clock())
+        now = self._clock()
+        self._advance(now)
         key = (prefix, scope)
         ban = self._take(key)
-        if self._forget(key) or ban is not None:
-            self._tell(Lift(prefix, scope))
+        if forget:
+            if self._forget(key) or ban is not None:
+                self._tell(Lift(prefix, scope))
+        elif ban is not None:
+            self._remember(key, replace(ban, until=now))
+            self._tell(Lift(prefix, scope, forget=False))
         return ban
 
     def restore(self, bans: Iterable[Ban]) -> None:
@@ -212,12 +224,15 @@ class Ledger:
         self._forgotten.discard(key)
         return self._past.pop(key, None) is not None
 
+    def _remember(self, key: _Key, ban: Ban) -> None:
+        self._past[key] = ban
+        self._forgotten.put(key, ban.until + self._settings.ban_memory_s)
+
     def _advance(self, now: float) -> None:
         for key in self._ends.pop_due(now):
             ban = self._take(key)
             if ban is not None:
-                self._past[key] = ban
-                self._forgotten.put(key, ban.until + self._settings.ban_memory_s)
+                self._remember(key, ban)
         for key in self._forgotten.pop_due(now):
             del self._past[key]
         while len(self._past) > MAX_PAST_BANS:

@@ -55,8 +55,10 @@ class Server:
         ledger: Ledger,
         sessions: trio.Nursery,
         on_overload: Callable[[str], None],
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Sessions run in the nursery `sessions`, which outlives the accept loops."""
+        """Sessions run in the nursery `sessions`, which outlives the accept loops. While `paused`
+        the banned are let in, too."""
         self.services = services
         self.accepted = 0
         self.refused_banned = 0
@@ -64,6 +66,7 @@ class Server:
         self._ledger = ledger
         self._sessions = sessions
         self._on_overload = on_overload
+        self._paused = paused
 
     async def accept_forever(self, sock: socket.socket, name: str) -> None:
         """Accept on `sock` for the listener `name` until cancelled; closes it then."""
@@ -91,7 +94,11 @@ class Server:
     def _admit(self, connection: socket.socket, peer: tuple[str, int], name: str) -> None:
         service = self.services[name]
         self.accepted += 1
-        if not service.listener.proxy_protocol_from and self._is_banned(service, peer[0]):
+        if (
+            not service.listener.proxy_protocol_from
+            and self._is_banned(service, peer[0])
+            and not self._paused()
+        ):
             self.refused_banned += 1
             close_by_reset(connection)
             connection.close()

@@ -162,6 +162,9 @@ class PolicySettings:
     ban_first_s: float = 600.0
     ban_max_s: float = 7 * 24 * 3600.0
     ban_memory_s: float = 30 * 24 * 3600.0  # clean this long and the next ban is a first one
+    breaker_bans_minute: int = 3_000  # more that Rules want, and they ban no more
+    breaker_people_share: float = 0.05  # or more than this share of them meet people
+    breaker_hold_s: float = 600.0  # for so long after the last such moment
 
 
 @dataclass(frozen=True, slots=True)

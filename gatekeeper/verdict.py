@@ -26,6 +26,8 @@ class Reason(Enum):
     BANNED = "banned"
     TARPIT = "tarpit"
     OPERATOR = "operator"
+    HELD_BY_KERNEL = "held-by-kernel"  # found there when nothing was known of it
+    SYN_FLOOD = "syn-flood"  # too many new connections: the kernel dropped them by itself
     TOO_MANY_CONNECTIONS = "too-many-connections"
     BACKEND_UNAVAILABLE = "backend-unavailable"
     # A login, before the backend sees it:
@@ -39,6 +41,7 @@ class Reason(Enum):
     ACCOUNT_ATTACKED = "account-attacked"  # strangers guess at this account
     ACCOUNT_LANE_LOCKED = "account-lane-locked"  # they guess so much that strangers must prove more
     ATTACK_LEVEL = "attack-level"  # strangers guess everywhere
+    BREAKER_OPEN = "breaker-open"  # a Rule would have banned it
     # Recipients:
     RECIPIENT_RATE = "recipient-rate"  # of an address or an account
     ACCOUNT_HELD = "account-held"  # it behaves like a stolen one

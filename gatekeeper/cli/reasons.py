@@ -13,6 +13,8 @@ WHY: Final[Mapping[Reason, str]] = {
     Reason.BANNED: "a ban was in force, so the connection was closed",
     Reason.TARPIT: "it has failed before, so the answer was held back for some seconds",
     Reason.OPERATOR: "an operator did it by hand",
+    Reason.HELD_BY_KERNEL: "the kernel held this ban when the guard came and knew nothing of it",
+    Reason.SYN_FLOOD: "it opened connections faster than [enforce] syn_rate lets an address",
     Reason.TOO_MANY_CONNECTIONS: "it held too many connections at once",
     Reason.BACKEND_UNAVAILABLE: "the mail server did not answer; that is held against nobody",
     Reason.REPEATED_PASSWORD: "the mail server refused this very password a moment ago; it counts"
@@ -30,6 +32,8 @@ WHY: Final[Mapping[Reason, str]] = {
     Reason.ACCOUNT_LANE_LOCKED: "strangers guess at this account without end, so a stranger needs"
     " the right password twice, some time apart",
     Reason.ATTACK_LEVEL: "strangers guess everywhere, so strangers are told to come again",
+    Reason.BREAKER_OPEN: "a rule would have banned it, but the breaker is open: bans had begun to"
+    " look like a mistake, so no rule makes any",
     Reason.RECIPIENT_RATE: "it has had the recipients an address or an account may have for now",
     Reason.ACCOUNT_HELD: "the account behaves like a stolen one, so it may not send",
 }
@@ -96,6 +100,8 @@ def done(line: Mapping[str, Any]) -> str:
             return "refused" + late
         case "pass" | "delay":
             return ("let in" if right else "passed on") + late
+        case "defer" if line["reason"] == Reason.BREAKER_OPEN.value:
+            return "not banned" + late
         case "defer":
             return "told to come again" + late
         case "decoy" | "reject":

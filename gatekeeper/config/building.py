@@ -45,6 +45,7 @@ MAY_BE_ZERO: Final = frozenset(
         "asked_back_ppm",
         "lane_lock_s",
         "account_hold_s",
+        "breaker_people_share",
         "drain_s",
     }
 )

@@ -7,6 +7,7 @@ from gatekeeper.config.sections import Section
 from gatekeeper.config.values import bind_endpoint, nearest, quoted
 from gatekeeper.events import MailProtocol
 from gatekeeper.policy.accounts import MAX_NEW_NETS
+from gatekeeper.policy.breaker import MAX_NOTED
 from gatekeeper.policy.distinct import BITS
 from gatekeeper.policy.pairs import COMEBACK_S
 from gatekeeper.prefix import pack_address
@@ -45,6 +46,8 @@ _MOST: Final = {
     "lane_guesses": BITS,
     "harvest_ban": 1000,  # what so many bits tell apart by estimate (policy.recipients)
     "new_nets_hour": MAX_NEW_NETS,
+    "breaker_bans_minute": MAX_NOTED - 1,
+    "breaker_people_share": 1,
 }
 
 

@@ -6,6 +6,7 @@ What speaks for a place (accounts that log in from there) is kept apart from wha
 
 from typing import Final
 
+from gatekeeper.policy.breaker import People
 from gatekeeper.policy.keys import Place
 from gatekeeper.policy.places import Places
 from gatekeeper.policy.scores import SourceScores
@@ -13,25 +14,29 @@ from gatekeeper.settings import PolicySettings
 
 CROWD: Final = 3  # accounts at home in a net that make it one where strangers are to be expected
 CROWD_SHARE: Final = 0.3  # of the ban score, of a suspect network's: little speaks against it
+LATELY_S: Final = 72 * 3600.0  # a login this young says that people are there
 SUSPICION: Final = 0.05  # of a score: strangers guessed from this address within a day or so
 
 
 class Neighbourhood:
     """Places and scores of the login ports. `settings` may be replaced at any time."""
 
-    __slots__ = ("nets", "recalled", "scores", "settings", "sources")
+    __slots__ = ("nets", "recalled", "scores", "settings", "sites", "sources")
 
     def __init__(self, settings: PolicySettings) -> None:
         self.settings = settings
         self.scores = SourceScores(settings.auth_half_life_s)
         self.sources = Places()
         self.nets = Places()
+        self.sites = Places()  # the /48 of IPv6, which is a site or a small provider's customers
         self.recalled = Places()  # nets known from before the start, while sources are not yet
 
     def enter(self, place: Place, account: int, now: float) -> None:
         """`account` has logged in from `place`."""
         self.sources.add(place.source, account, now)
         self.nets.add(place.net, account, now)
+        if len(place.parents) > 1:
+            self.sites.add(place.parents[-1], account, now)
 
     def accounts(self, place: Place, now: float) -> int:
         """How many accounts are at home at this address; for a while after a start, in its net."""
@@ -50,6 +55,16 @@ class Neighbourhood:
             else self.recalled.last_s(place.net, now)
         )
         return last_s is not None and last_s <= self.settings.ban_spares_s
+
+    def people(self, place: Place, now: float) -> People:
+        """Who logged in lately here and around: in the /24, in the /64 and /48 of IPv6."""
+        around = self.nets.lately(place.net, LATELY_S, now)
+        if len(place.parents) > 1:
+            around |= self.sites.lately(place.parents[-1], LATELY_S, now)
+        here = self.sources.lately(place.source, LATELY_S, now)
+        if not self.sources.knows(place.source):  # for a while after a start its net stands for it
+            here = self.recalled.lately(place.net, LATELY_S, now)
+        return People(here, around | here)
 
     def ban_score(self, place: Place, now: float) -> float:
         """The score at which `place` is banned from the login ports."""

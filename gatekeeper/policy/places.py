@@ -60,6 +60,11 @@ class Places:
             return 0
         return min(MOST_ACCOUNTS, crowd.accounts.bit_count())
 
+    def lately(self, place: int, within_s: float, now: float) -> int:
+        """The accounts there, as a set of 64 bits; 0 where the last login is longer ago."""
+        crowd = self._crowds.get(place)
+        return 0 if crowd is None or now - crowd.last_at > within_s else crowd.accounts
+
     def last_s(self, place: int, now: float) -> float | None:
         """Seconds since the last login there; None where none is known."""
         crowd = self._crowds.get(place)

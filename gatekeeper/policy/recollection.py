@@ -133,6 +133,9 @@ def _recall_pair(evidence: Evidence, pair: FamiliarPair, now: float) -> None:
     account.know_net(net, min(pair.first_at, last_at), last_at)
     account.last_at = max(account.last_at, last_at)
     logins.neighbourhood.nets.add(net, pair.account, last_at)
+    parents = place(pair.net).parents
+    if len(parents) > 1:
+        logins.neighbourhood.sites.add(parents[-1], pair.account, last_at)
     logins.neighbourhood.recalled.add(net, pair.account, last_at)
 
 

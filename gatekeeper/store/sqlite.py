@@ -36,6 +36,7 @@ _SELECT: Final = (
 )
 _PUT: Final = "INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _LIFT: Final = "DELETE FROM ban WHERE prefix = ? AND scope = ?"
+_END: Final = "UPDATE ban SET until = min(until, ?) WHERE prefix = ? AND scope = ?"
 _PRUNE: Final = "DELETE FROM ban WHERE until <= ?"
 
 
@@ -72,7 +73,7 @@ class SqliteStore:
     async def record(self, changes: Sequence[BanChange], now: float) -> None:
         """See `gatekeeper.abc.Store.record`; one transaction."""
         oldest = now - self._memory_s
-        await self._in_thread(lambda: _write(self._connection, changes, oldest))
+        await self._in_thread(lambda: _write(self._connection, changes, now, oldest))
 
     async def recall(self, now: float) -> list[Memory]:
         """See `gatekeeper.abc.Store.recall`."""
@@ -138,11 +139,15 @@ def _select(connection: sqlite3.Connection, oldest: float) -> list[Ban]:
     return [_ban(row) for row in connection.execute(_SELECT, (oldest,))]
 
 
-def _write(connection: sqlite3.Connection, changes: Sequence[BanChange], oldest: float) -> None:
+def _write(
+    connection: sqlite3.Connection, changes: Sequence[BanChange], now: float, oldest: float
+) -> None:
     with _transaction(connection):
         for change in changes:
             if isinstance(change, Ban):
                 connection.execute(_PUT, _row(change))
+            elif not change.forget:
+                connection.execute(_END, (now, str(change.prefix), change.scope.value))
             else:
                 connection.execute(_LIFT, (str(change.prefix), change.scope.value))
         connection.execute(_PRUNE, (oldest,))
