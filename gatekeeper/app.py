@@ -21,6 +21,7 @@ from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange, Enforcer
 from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Ban, Scope
+from gatekeeper.breaker_watch import BreakerWatch
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.config import load
 from gatekeeper.control import SOCKET_NAME, Control
@@ -35,11 +36,13 @@ from gatekeeper.health import Health
 from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
+from gatekeeper.pausing import Pause
 from gatekeeper.prefix import entity
 from gatekeeper.propagation import enforcer_feed, store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.remembering import PolicyMemory, Remembering
+from gatekeeper.safety_verbs import SafetyVerbs
 from gatekeeper.server import Server
 from gatekeeper.session.dialogue import Service
 from gatekeeper.sessions import End, SessionTable
@@ -108,8 +111,15 @@ class App:
             on_verdict=self._chronicle.verdict,
             on_lock=self._chronicle.lock,
         )
+        self._breaker = BreakerWatch(
+            self._guard.banning,
+            self._steady,
+            self._chronicle.breaker,
+            self._chronicle.breaker_closed,
+        )
         self._ledger.subscribe(self._on_ban)
         self._enforcer: Enforcer = MemoryEnforcer(time.time)
+        self._pause: Pause | None = None
         self._server: Server | None = None
         self._allowed = trio.Event()  # the kernel is to hear of a new allow list
 
@@ -156,14 +166,24 @@ class App:
         outer.start_soon(store_follows.run)
         outer.start_soon(remembering.run)
         outer.start_soon(kernel_follows.run)
+        pause = self._pause = Pause(
+            self._enforcer,
+            (self._guard.suspend, self._idlers.suspend),
+            clock=time.time,
+            on_begin=self._chronicle.paused,
+            on_end=self._chronicle.resumed,
+        )
+        outer.start_soon(pause.run)
+        outer.start_soon(self._breaker.run)
         accounts = AccountVerbs(self._guard, self._table)
         explain = Explain(self._guard, self._ledger, self._enforcer, accounts)
+        safety = SafetyVerbs(self._guard, self._ledger, self._enforcer, pause)
         control = Control(
             bans=self._ledger,
             enforcer=self._enforcer,
             sessions=self._table,
             status=self._status,
-            more={**accounts.verbs(), **explain.verbs()},
+            more={**accounts.verbs(), **explain.verbs(), **safety.verbs()},
         )
         path = self._settings.run_dir / SOCKET_NAME
         await outer.start(serve_control, path, control, self._log)
@@ -182,7 +202,12 @@ class App:
         self, sessions: trio.Nursery, signals: AsyncIterator[int]
     ) -> None:
         server = Server(
-            self._build_services(), self._table, self._ledger, sessions, self._chronicle.overload
+            self._build_services(),
+            self._table,
+            self._ledger,
+            sessions,
+            self._chronicle.overload,
+            paused=lambda: self._guard.suspended,
         )
         self._server = server
         async with trio.open_nursery() as listeners:
@@ -217,9 +242,12 @@ class App:
     def _on_stuck(self, address: str) -> None:
         """A client was cut off that held every session up; that is never an accident."""
         self._log.warning("stuck", rip=address)
-        if self._settings.mode is Mode.ENFORCE:
-            for scope in Scope:
-                self._ledger.ban(entity(address.partition("%")[0]), scope, Reason.PROTOCOL_ABUSE)
+        if self._settings.mode is Mode.OBSERVE or self._guard.suspended:
+            return
+        prefix = entity(address.partition("%")[0])
+        for scope in Scope:
+            if self._guard.banning.admits(prefix, scope, self._guard.now):
+                self._ledger.ban(prefix, scope, Reason.PROTOCOL_ABUSE)
 
     def _reload(self, server: Server) -> None:
         """Replace certificates, backends and policy, or keep them all and say why."""
@@ -281,7 +309,9 @@ class App:
         return self._boot_at + time.monotonic()
 
     def _on_ban(self, change: BanChange) -> None:
-        ended = self._table.end_banned(change) if isinstance(change, Ban) else 0
+        ended = 0
+        if isinstance(change, Ban) and not self._guard.suspended:
+            ended = self._table.end_banned(change)
         self._chronicle.ban(change, ended)
 
     def _status(self) -> dict[str, object]:
@@ -291,6 +321,7 @@ class App:
             "pid": os.getpid(),
             "uptime_s": round(time.time() - self._started_at, 1),
             "mode": self._settings.mode.value,
+            **(self._pause.report() if self._pause else {}),
             "sessions": len(self._table),
             "relayed": len(self._relay),
             "idling": len(self._idlers),

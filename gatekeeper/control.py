@@ -33,6 +33,7 @@ _BACKLOG: Final = 16
 _RECEIVE_OCTETS: Final = 16 * 1024
 _CHANGING: Final = frozenset(
     {"kick", "ban-add", "ban-del", "account-lock", "account-unlock", "familiar-add"}
+    | {"pause", "resume", "breaker-reset", "ban-flush"}
 )  # verbs worth a line in the log
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 

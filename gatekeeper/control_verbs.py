@@ -114,7 +114,8 @@ class Control:
     async def _do_who(self, arguments: Arguments) -> Pieces:
         arguments.done()
         views = self._sessions.list()
-        return listing("sessions", (dataclasses.asdict(view) for view in views), {})
+        extra = {"paused_for_s": self._status().get("paused_for_s")}
+        return listing("sessions", (dataclasses.asdict(view) for view in views), extra)
 
     async def _do_kick(self, arguments: Arguments) -> Pieces:
         selector = arguments.text("selector")

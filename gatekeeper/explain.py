@@ -214,6 +214,8 @@ class Explain:
             },
             "learned": logins.familiarity.learned,
             "outage": logins.outages.outage(now),
+            "paused": self._guard.suspended,
+            **self._guard.banning.report(now),
             "only_watching": [name.value for name in names if self._guard.observes(name)],
             "rules": len(names),
         }

@@ -76,7 +76,7 @@ class Guard:
         self.banning = Banning(settings.policy, ledger, self.evidence)
         self._ledger = ledger
         self._clock = clock
-        self._suspended = False
+        self.suspended = False  # see `suspend`
         self._rules = tuple(rules)
         self._on_verdict = on_verdict
         self._on_lock = on_lock
@@ -100,7 +100,7 @@ class Guard:
     def suspend(self, on: bool) -> None:
         """Only watch, whatever the settings say, or go by them again. What the operator has locked
         stays locked."""
-        self._suspended = on
+        self.suspended = on
         self._by_kind.clear()
 
     async def judge(self, event: JudgedEvent, client: Client) -> Verdict:
@@ -155,7 +155,7 @@ class Guard:
 
     def observes(self, rule: Reason) -> bool:
         """Whether the Rule of this name only watches."""
-        if self._suspended and rule is not Reason.ACCOUNT_LOCKED:
+        if self.suspended and rule is not Reason.ACCOUNT_LOCKED:
             return True
         return self._settings.rules.get(rule, self._settings.mode) is Mode.OBSERVE
 

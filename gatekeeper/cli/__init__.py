@@ -18,6 +18,7 @@ from gatekeeper.cli.exits import FAILED, exit_code, say
 from gatekeeper.cli.explain import explain
 from gatekeeper.cli.import_logs import import_
 from gatekeeper.cli.options import config_option
+from gatekeeper.cli.safety import breaker, pause, resume
 from gatekeeper.cli.sessions import kick, status, who
 from gatekeeper.cli.simulate import simulate
 from gatekeeper.errors import GatekeeperError
@@ -111,6 +112,9 @@ cli.add_command(ban)
 cli.add_command(explain)
 cli.add_command(who)
 cli.add_command(kick)
+cli.add_command(pause)
+cli.add_command(resume)
+cli.add_command(breaker)
 cli.add_command(status)
 cli.add_command(import_)
 cli.add_command(simulate)

@@ -209,7 +209,12 @@ def _climate(row: Row) -> Iterator[str]:
     )
     if row["outage"]:
         yield "  the mail server refuses everybody: an outage, no guess counts"
-    if len(row["only_watching"]) == row["rules"]:
+    if row["breaker"] != "closed":
+        yield f"  the breaker is {row['breaker']};"
+        yield "  rules ban nobody until it closes, by itself or by gatekeeper breaker reset"
+    if row["paused"]:
+        yield "  paused: nothing is enforced, until its time is over or gatekeeper resume"
+    elif len(row["only_watching"]) == row["rules"]:
         yield "  observe mode: rules only watch, nothing is refused"
     elif row["only_watching"]:
         yield f"  rules that only watch: {', '.join(row['only_watching'])}"

@@ -100,7 +100,7 @@ def done(line: Mapping[str, Any]) -> str:
             return "refused" + late
         case "pass" | "delay":
             return ("let in" if right else "passed on") + late
-        case "defer" if line["reason"] == Reason.BREAKER_OPEN.value:
+        case "defer" if line.get("reason") == Reason.BREAKER_OPEN.value:
             return "not banned" + late
         case "defer":
             return "told to come again" + late

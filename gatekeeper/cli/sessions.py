@@ -10,6 +10,7 @@ from gatekeeper.cli.client import ask
 from gatekeeper.cli.exits import printable
 from gatekeeper.cli.options import guard_options, output_option, socket_path
 from gatekeeper.cli.output import duration_cell, print_rows
+from gatekeeper.cli.safety import say_if_paused
 
 _KEYS: Final = (
     *("id", "listener", "protocol", "address", "port"),
@@ -31,7 +32,9 @@ _CELLS: Final = {
 @output_option
 def who(config: Path, socket: Path | None, output: str) -> None:
     """List the sessions, oldest first."""
-    print_rows(ask(socket_path(config, socket), "who")["sessions"], output, _KEYS, _CELLS)
+    reply = ask(socket_path(config, socket), "who")
+    say_if_paused(reply)
+    print_rows(reply["sessions"], output, _KEYS, _CELLS)
 
 
 @click.command()
