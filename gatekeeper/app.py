@@ -18,7 +18,7 @@ from typing import Final
 import trio
 
 from gatekeeper import __version__, host
-from gatekeeper.abc import BanChange, Enforcer
+from gatekeeper.abc import BanChange
 from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.breaker_watch import BreakerWatch
@@ -27,9 +27,8 @@ from gatekeeper.config import load
 from gatekeeper.control import SOCKET_NAME, Control
 from gatekeeper.control import serve as serve_control
 from gatekeeper.durable import load_account_secret, open_store
-from gatekeeper.enforce.kernel_client import KernelClient
-from gatekeeper.enforce.memory import MemoryEnforcer
-from gatekeeper.errors import EnforcerError, GatekeeperError
+from gatekeeper.enforcement import Enforcement
+from gatekeeper.errors import GatekeeperError
 from gatekeeper.explain import Explain
 from gatekeeper.guard import Guard
 from gatekeeper.health import Health
@@ -38,7 +37,7 @@ from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
 from gatekeeper.pausing import Pause
 from gatekeeper.prefix import entity
-from gatekeeper.propagation import enforcer_feed, store_feed
+from gatekeeper.propagation import store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.remembering import PolicyMemory, Remembering
@@ -54,7 +53,6 @@ from gatekeeper.verdict import Reason
 DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 GC_THRESHOLD: Final = 20_000  # new container objects before the youngest are looked at
 PRUNE_S: Final = 60.0
-TABLE_LOOK_S: Final = 10.0  # a flushed table is made anew within this
 _GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
 
 
@@ -118,10 +116,17 @@ class App:
             self._chronicle.breaker_closed,
         )
         self._ledger.subscribe(self._on_ban)
-        self._enforcer: Enforcer = MemoryEnforcer(time.time)
+        self._enforcement = Enforcement(
+            settings,
+            prepared,
+            self._ledger,
+            self._guard,
+            self._chronicle,
+            self._health,
+            clock=time.time,
+        )
         self._pause: Pause | None = None
         self._server: Server | None = None
-        self._allowed = trio.Event()  # the kernel is to hear of a new allow list
 
     # -- life -------------------------------------------------------------------------------
 
@@ -145,12 +150,8 @@ class App:
         store = await open_store(
             self._settings, self._ledger, self._guard, self._health.of("store")
         )
-        self._enforcer = self._open_enforcer()
         store_follows = store_feed(
             self._ledger, store, clock=time.time, on_health=self._health.of("store")
-        )
-        kernel_follows = enforcer_feed(
-            self._ledger, self._enforcer, clock=time.time, on_health=self._health.of("enforcer")
         )
         remembering = Remembering(
             PolicyMemory(self._guard.evidence, self._steady),
@@ -158,16 +159,13 @@ class App:
             clock=time.time,
             on_health=self._health.of("store"),
         )
-        if isinstance(self._enforcer, KernelClient):
-            self._enforcer.on_rebuilt = kernel_follows.refill
-            self._enforcer.on_refused = self._chronicle.refused
-            outer.start_soon(self._look_after_table, self._enforcer)
+        self._enforcement.restored.set()
         outer.start_soon(self._prune_forever)
         outer.start_soon(store_follows.run)
         outer.start_soon(remembering.run)
-        outer.start_soon(kernel_follows.run)
+        outer.start_soon(self._enforcement.run)
         pause = self._pause = Pause(
-            self._enforcer,
+            self._enforcement.enforcer,
             (self._guard.suspend, self._idlers.suspend),
             clock=time.time,
             on_begin=self._chronicle.paused,
@@ -175,28 +173,30 @@ class App:
         )
         outer.start_soon(pause.run)
         outer.start_soon(self._breaker.run)
-        accounts = AccountVerbs(self._guard, self._table)
-        explain = Explain(self._guard, self._ledger, self._enforcer, accounts)
-        safety = SafetyVerbs(self._guard, self._ledger, self._enforcer, pause)
-        control = Control(
-            bans=self._ledger,
-            enforcer=self._enforcer,
-            sessions=self._table,
-            status=self._status,
-            more={**accounts.verbs(), **explain.verbs(), **safety.verbs()},
-        )
         path = self._settings.run_dir / SOCKET_NAME
-        await outer.start(serve_control, path, control, self._log)
+        await outer.start(serve_control, path, self._control(pause), self._log)
         async with trio.open_nursery() as sessions:
             await self._accept_until_stopped(sessions, signals)
             await self._drain()
             sessions.cancel_scope.cancel()
         with trio.move_on_after(_GOODBYE_S):
-            await kernel_follows.flush()
+            await self._enforcement.aclose()
             await store_follows.flush()
             await remembering.flush()
-            await self._enforcer.aclose()
             await store.aclose()
+
+    def _control(self, pause: Pause) -> Control:
+        """What the control socket answers."""
+        accounts = AccountVerbs(self._guard, self._table)
+        explain = Explain(self._guard, self._ledger, self._enforcement.enforcer, accounts)
+        safety = SafetyVerbs(self._guard, self._ledger, self._enforcement.enforcer, pause)
+        return Control(
+            bans=self._ledger,
+            enforcer=self._enforcement.enforcer,
+            sessions=self._table,
+            status=self._status,
+            more={**accounts.verbs(), **explain.verbs(), **safety.verbs()},
+        )
 
     async def _accept_until_stopped(
         self, sessions: trio.Nursery, signals: AsyncIterator[int]
@@ -266,7 +266,7 @@ class App:
         self._guard.reconfigure(settings)
         self._idlers.reconfigure(settings)
         self._ledger.spare(never_banned(settings))
-        self._allowed.set()
+        self._enforcement.reconfigure(settings)
         server.services = self._build_services()
         self._log.event("reloaded", files=len(settings.files))
 
@@ -284,24 +284,7 @@ class App:
             await trio.sleep(PRUNE_S)
             self._ledger.prune()
 
-    async def _look_after_table(self, client: KernelClient) -> None:
-        """Notice a table that somebody removed, also when nobody is being banned; and pass on the
-        allow list of a new configuration."""
-        while True:
-            with trio.move_on_after(TABLE_LOOK_S):
-                await self._allowed.wait()
-            with contextlib.suppress(EnforcerError):  # the feed tells of a process that is gone
-                if self._allowed.is_set():
-                    self._allowed = trio.Event()
-                    await client.reload(self._settings.allow)
-                await client.hello()
-
     # -- adapters ---------------------------------------------------------------------------
-
-    def _open_enforcer(self) -> Enforcer:
-        if self._prepared.kernel is None:
-            return MemoryEnforcer(time.time)
-        return KernelClient(self._prepared.kernel[0])  # which has said hello when it was started
 
     def _steady(self) -> float:
         """Unix time that goes on evenly, whatever is done to the system's clock: what scores and
@@ -329,7 +312,8 @@ class App:
             **self._guard.report(),
             "accepted": server.accepted if server else 0,
             "refused_banned": server.refused_banned if server else 0,
-            "enforcer": type(self._enforcer).__name__,
+            "enforcer": type(self._enforcement.enforcer).__name__,
             "enforcer_health": self._prepared.without_kernel or self._health.state("enforcer"),
+            **self._enforcement.report(),
             "store_health": self._health.state("store"),
         }
