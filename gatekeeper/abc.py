@@ -3,7 +3,7 @@
 Each has an in-memory form and a real one that pass the same contract suite (`tests/contracts/`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,8 +48,19 @@ class Enforcer(Protocol):
         """
         ...
 
+    async def fill(self, ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> None:
+        """Hold each prefix in its scope until its instant, in Unix time; what is held already keeps
+        its time. For many: it costs a fraction of `apply`. Raises `EnforcerError`; then some may
+        be held."""
+        ...
+
     async def held(self) -> list[HeldBan]:
         """Every ban in force. Raises `EnforcerError`."""
+        ...
+
+    async def walk(self, take: Callable[[Sequence[HeldBan]], None]) -> None:
+        """Hand every ban in force to `take`, page by page. Those made and lifted meanwhile may be
+        among them or not, and one may come twice. Raises `EnforcerError`; then some have come."""
         ...
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
@@ -61,8 +72,41 @@ class Enforcer(Protocol):
         """Packets dropped so far, by counter name. Raises `EnforcerError`."""
         ...
 
+    async def suspend(self, *, on: bool) -> None:
+        """Let everybody through and keep what is held, or end that. It ends with the owner, too.
+        Raises `EnforcerError`."""
+        ...
+
     async def aclose(self) -> None:
         """Let go of the enforcer. Bans in the kernel stay and run out by themselves."""
+        ...
+
+
+class EnforcerNews(Protocol):
+    """What an Enforcer's owner is told unasked. Quick; must not raise nor call the Enforcer."""
+
+    def rebuilt(self) -> None:
+        """Somebody took everything away; it is back, and holds no ban."""
+        ...
+
+    def doubtful(self) -> None:
+        """What is held may be anything: compare."""
+        ...
+
+    def refused(self, prefix: Prefix, scope: Scope) -> None:
+        """This ban will never be held: the Enforcer's own never list covers an address of it."""
+        ...
+
+    def lifted(self, prefix: Prefix, scope: Scope) -> None:
+        """Somebody other than the owner lifted this ban."""
+        ...
+
+    def added(self, held: HeldBan) -> None:
+        """Somebody other than the owner put in this ban."""
+        ...
+
+    def flooding(self, prefix: Prefix) -> None:
+        """The kernel drops this address for the new connections it makes."""
         ...
 
 

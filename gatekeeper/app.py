@@ -5,7 +5,6 @@ the kernel process started; then the rights are dropped. The second is Trio's, a
 a byte from the network.
 """
 
-import contextlib
 import gc
 import os
 import secrets

@@ -5,6 +5,8 @@ The address a line is about stands last and the log escapes the user name, so a 
 clear.
 """
 
+from collections import Counter
+
 import trio
 
 from gatekeeper.abc import BanChange
@@ -14,6 +16,7 @@ from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, Vio
 from gatekeeper.log import Log
 from gatekeeper.policy.breaker import Trip
 from gatekeeper.prefix import Prefix
+from gatekeeper.reconciling import Repair
 from gatekeeper.remembered import AccountLock
 from gatekeeper.sessions import End, Session
 from gatekeeper.verdict import Verdict
@@ -132,6 +135,23 @@ class Chronicle:
     def refused(self, prefix: Prefix, scope: Scope) -> None:
         """The kernel process would not have a ban: its never list is not ours."""
         self._log.warning("ban-refused-by-kernel", scope=scope, prefix=prefix)
+
+    def repaired(self, repairs: Counter[Repair]) -> None:
+        """Ledger and kernel differed."""
+        counts = {repair.value: count for repair, count in repairs.items()}
+        self._log.warning("repaired", **counts)
+
+    def lifted_by_hand(self, prefix: Prefix, scope: Scope) -> None:
+        """Somebody deleted an element: that lifts the ban."""
+        self._log.event("lifted-by-hand", scope=scope, prefix=prefix)
+
+    def flood(self, prefix: Prefix) -> None:
+        """The kernel drops an address that opens connections too fast."""
+        self._log.warning("syn-flood", prefix=prefix)
+
+    def reset_elsewhere(self, count: int) -> None:
+        """Connections of banned addresses that were no sessions of this guard."""
+        self._log.event("reset", connections=count)
 
     def overload(self, what: str) -> None:
         """Accepting is suspended for a moment."""

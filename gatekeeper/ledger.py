@@ -7,8 +7,9 @@ learns the level of the next one, and leave it after `ban_memory_s`; two heaps s
 call walks a table.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from math import isfinite
 from typing import Final
 
@@ -108,6 +109,22 @@ class Ledger:
         self.prune()
         return self._in_force[scope].get(prefix) or self._past.get((prefix, scope))
 
+    def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
+        """Seconds left of the ban of just this prefix, None where none is in force."""
+        ban = self._in_force[scope].get(prefix)
+        left = 0.0 if ban is None else ban.until - self._clock()
+        return left if left > 0 else None
+
+    def slices(self, size: int) -> Iterator[list[tuple[Prefix, Scope, float]]]:
+        """Prefix, scope and end of the bans in force, so many at a time. The Ledger may change
+        between two; what is in force throughout is among them once."""
+        for scope, bans in self._in_force.items():
+            prefixes = iter(tuple(bans))
+            while page := list(islice(prefixes, size)):
+                now = self._clock()
+                held = (bans.get(prefix) for prefix in page)
+                yield [(it.prefix, scope, it.until) for it in held if it and it.until > now]
+
     def bans(self) -> list[Ban]:
         """Every ban in force, in no particular order."""
         self.prune()
@@ -121,6 +138,7 @@ class Ledger:
         *,
         seconds: float | None = None,
         first_s: float | None = None,
+        escalate: bool = True,
         origin: Origin = Origin.RULE,
         note: str = "",
     ) -> Ban | None:
@@ -128,8 +146,8 @@ class Ledger:
 
         Lasts `seconds`, or where None as long as the escalation says (from `first_s`). A ban in
         force is not made twice: a Rule gets it back as it is, so that parallel connections do not
-        escalate; an operator's or an imported ban replaces it. Returns None where `prefix` is never
-        banned.
+        escalate; an operator's or an imported ban replaces it. Without `escalate` it counts as no
+        ban when the next one is made. Returns None where `prefix` is never banned.
         Raises `ValueError` for a prefix no ban can be made for, and for `seconds` that are not
         above 0 and finite.
         """
@@ -143,7 +161,8 @@ class Ledger:
         held = self._in_force[scope].get(prefix)
         if held is not None and origin is Origin.RULE:
             return held
-        level = next_level(held or self._past.get((prefix, scope)), now, self._settings)
+        last = held or self._past.get((prefix, scope))
+        level = next_level(last, now, self._settings) if escalate else last.level if last else 0
         until = now + (ban_seconds(level, self._settings, first_s) if seconds is None else seconds)
         ban = Ban(prefix, scope, reason, level, now, until, origin, _storable(note))
         self._make_room(ban)

@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from gatekeeper.abc import BanChange, Enforcer, Store
+from gatekeeper.abc import BanChange, Store
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.errors import EnforcerError, GatekeeperError, StoreError
 from gatekeeper.ledger import Ledger
@@ -60,6 +60,8 @@ class ChangeFeed:
         self._capacity = capacity
         self._waiting: OrderedDict[tuple[Prefix, Scope], BanChange] = OrderedDict()
         self._wake = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
         self._limit = MAX_BATCH
         self._healthy = True
         ledger.subscribe(self._put)
@@ -68,10 +70,9 @@ class ChangeFeed:
         """The number of changes not applied yet."""
         return len(self._waiting)
 
-    def refill(self) -> None:
-        """Apply every ban in force anew: the follower has lost its table, or is new."""
-        for ban in self._ledger.bans():
-            self._put(ban)
+    def again(self, change: BanChange) -> None:
+        """Apply `change` once more, after all that waits."""
+        self._put(change)
 
     async def run(self) -> None:
         """Apply changes until cancelled. A batch under way when cancelled may or may not have been
@@ -84,6 +85,10 @@ class ChangeFeed:
             else:
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MAX_PAUSE_S)
+
+    async def applied(self) -> None:
+        """Wait until no change waits or is under way."""
+        await self._idle.wait()
 
     async def flush(self) -> None:
         """Apply what waits, giving up at the first failure: the last act of a shutdown."""
@@ -106,6 +111,8 @@ class ChangeFeed:
             self._put_back(batch)
             raise
         self._limit = min(MAX_BATCH, self._limit * 2)
+        if not self._waiting:
+            self._idle.set()
         self._say(None)
         return True
 
@@ -121,6 +128,8 @@ class ChangeFeed:
         return batch
 
     def _put(self, change: BanChange) -> None:
+        if self._idle.is_set():
+            self._idle = trio.Event()
         self._waiting[change.prefix, change.scope] = change
         if len(self._waiting) > self._capacity:
             self._waiting.popitem(last=False)
@@ -138,15 +147,10 @@ class ChangeFeed:
 
 
 def enforcer_feed(
-    ledger: Ledger, enforcer: Enforcer, *, clock: Callable[[], float], on_health: OnHealth
+    ledger: Ledger, apply: Apply, *, clock: Callable[[], float], on_health: OnHealth
 ) -> ChangeFeed:
-    """A feed for an Enforcer. It begins with every ban in force: kernel and Ledger agree at start.
-
-    Have the Enforcer call `refill` when it finds its table made anew.
-    """
-    feed = ChangeFeed(ledger, enforcer.apply, EnforcerError, clock=clock, on_health=on_health)
-    feed.refill()
-    return feed
+    """A feed for `Enforcer.apply`, from the next change on; `reconciling` sees to the rest."""
+    return ChangeFeed(ledger, apply, EnforcerError, clock=clock, on_health=on_health)
 
 
 def store_feed(

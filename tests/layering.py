@@ -66,6 +66,7 @@ LEVELS: Final = {
     "check": 5,
     "config": 5,
     "startup": 5,
+    "enforcement": 5,
     "durable": 5,
     "app": 5,
     "cli": 5,

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +69,15 @@ class Enforcer:
 
     async def dropped(self) -> dict[str, int]:
         return {"dropped4_auth": 3, "dropped6_auth": 4}
+
+    async def fill(self, ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> None:
+        raise NotImplementedError
+
+    async def walk(self, take: Callable[[Sequence[HeldBan]], None]) -> None:
+        raise NotImplementedError
+
+    async def suspend(self, *, on: bool) -> None:
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         raise NotImplementedError

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +89,15 @@ class FakeEnforcer:
 
     async def dropped(self) -> dict[str, int]:
         return {"dropped4_auth": 3, "dropped6_auth": 4}
+
+    async def fill(self, ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> None:
+        raise NotImplementedError
+
+    async def walk(self, take: Callable[[Sequence[HeldBan]], None]) -> None:
+        raise NotImplementedError
+
+    async def suspend(self, *, on: bool) -> None:
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         raise NotImplementedError

@@ -13,8 +13,9 @@ import pytest
 import trio
 import trio.testing
 from contracts.enforcer import ADDRESS, NOW, ban
+from enforcer_news import Told
 
-from gatekeeper.abc import BanChange, Lift
+from gatekeeper.abc import BanChange, HeldBan, Lift
 from gatekeeper.ban import Scope
 from gatekeeper.enforce.kernel_client import ROUND_TRIP_S, KernelClient
 from gatekeeper.errors import EnforcerError
@@ -29,6 +30,7 @@ class Process:
 
     socket: trio.socket.SocketType
     client: KernelClient
+    told: Told
 
     async def question(self) -> Question:
         """The next question."""
@@ -47,12 +49,14 @@ class Process:
 
 
 @pytest.fixture
-async def process() -> AsyncIterator[Process]:
+async def process(nursery: trio.Nursery) -> AsyncIterator[Process]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     theirs.setblocking(False)
     with trio.socket.from_stdlib_socket(theirs) as other_end:
+        told = Told()
         client = KernelClient(ours)
-        yield Process(other_end, client)
+        nursery.start_soon(client.run, told)
+        yield Process(other_end, client, told)
         await client.aclose()
 
 
@@ -95,7 +99,7 @@ async def test_a_mixed_list_is_one_question(process: Process) -> None:
 async def test_a_long_list_is_cut_into_packets_and_stops_at_the_first_failure(
     process: Process,
 ) -> None:
-    changes = [ban(Prefix(bytes([10, 0, i >> 8, i & 255]), 32)) for i in range(2500)]
+    changes = [ban(Prefix(bytes([10, 0, i >> 8, i & 255]), 32)) for i in range(6000)]
 
     async def apply() -> None:
         with pytest.raises(EnforcerError, match="set is full"):
@@ -105,17 +109,74 @@ async def test_a_long_list_is_cut_into_packets_and_stops_at_the_first_failure(
         nursery.start_soon(apply)
         first = await process.answer()
         second = await process.answer(error="set is full")
-    assert [len(first["entries"]), len(second["entries"])] == [1000, 1000]
+    assert {key: first[key] for key in ("verb", "scope", "length", "replace")} == {
+        "verb": "put",
+        "scope": "auth",
+        "length": 32,
+        "replace": True,
+    }
+    assert first["records"].startswith("0a0000000000" + "0258" + "0a000001")
+    assert [len(first["records"]), len(second["records"])] == [2500 * 16, 2500 * 16]
 
 
-async def test_owners_are_told_of_rebuilds_and_refusals(process: Process) -> None:
-    told: list[object] = []
-    process.client.on_rebuilt = lambda: told.append("rebuilt")
-    process.client.on_refused = lambda prefix, scope: told.append((str(prefix), scope))
+async def test_a_long_list_lifts_first_and_then_puts_set_by_set(process: Process) -> None:
+    changes: list[BanChange] = [ban(Prefix(bytes([10, 0, 0, i]), 32)) for i in range(70)]
+    changes += [ban("2001:db8::/64", scope=Scope.MX), Lift(ADDRESS, Scope.AUTH)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.client.apply, changes, NOW)
+        lifted, first, second = [await process.answer() for _ in range(3)]
+    assert (lifted["entries"], lifted["lift"]) == ([], [["192.0.2.7", 32, "auth"]])
+    assert (first["scope"], first["length"], len(first["records"])) == ("auth", 32, 70 * 16)
+    assert (second["scope"], second["length"]) == ("mx", 64)
+    assert second["records"] == "20010db800000000" + "00000258"
+
+
+async def test_a_fill_leaves_out_what_has_ended_and_what_is_held_its_time(process: Process) -> None:
+    other = Prefix.parse("192.0.2.8")
+    ends = [(ADDRESS, Scope.AUTH, NOW + 1.5), (other, Scope.AUTH, NOW)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.client.fill, ends, NOW)
+        asked = await process.answer()
+    assert (asked["replace"], asked["records"]) == (False, "c0000207" + "00000002")
+
+
+async def test_owners_are_told_of_refusals(process: Process) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.client.apply, [ban()], NOW)
-        await process.answer(rebuilt=True, refused=[["192.0.2.7", 32, "auth"]])
-    assert told == ["rebuilt", ("192.0.2.7", Scope.AUTH)]
+        await process.answer(refused=[["192.0.2.7", 32, "auth"]])
+    assert process.told.refusals == [("192.0.2.7", Scope.AUTH)]
+
+
+async def test_owners_are_told_what_the_process_says_unasked(process: Process) -> None:
+    for event in (
+        {"event": "rebuilt"},
+        {"event": "missed"},
+        {"event": "lifted", "entries": [["192.0.2.7", 32, "auth"]]},
+        {"event": "added", "entries": [["2001:db8::", 64, "mx", 1500]]},
+        {"event": "flood", "sources": ["192.0.2.9", "2001:db8::9"]},
+    ):
+        await process.say(json.dumps(event).encode())
+    await both(process, remaining_ms=1)  # behind them
+    told = process.told
+    assert (told.times_rebuilt, told.times_doubtful) == (1, 1)
+    assert told.lifts == [("192.0.2.7", Scope.AUTH)]
+    assert told.additions == [HeldBan(Prefix.parse("2001:db8::/64"), Scope.MX, 1.5)]
+    assert told.floods == ["192.0.2.9", "2001:db8::9"]
+
+
+async def test_a_process_started_anew_has_no_answer_to_what_was_asked_before(
+    process: Process,
+) -> None:
+    async def ask() -> None:
+        with pytest.raises(EnforcerError, match="started anew"):
+            await process.client.hello()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await process.question()
+        await process.say(b'{"event":"started"}')
+    assert process.told.times_doubtful == 1
+    assert (await both(process, remaining_ms=7000))[1] == 7.0
 
 
 async def test_a_late_answer_is_not_taken_for_the_next(process: Process) -> None:
@@ -147,6 +208,10 @@ async def test_no_answer_is_an_error_in_time(
         b'{"id":1}',
         b'{"id":1,"remaining_ms":"soon"}',
         b'{"id":1,"error":"no"}',
+        b'{"event":"dinner"}',
+        b'{"event":"lifted"}',
+        b'{"event":"lifted","entries":[["192.0.2.7"]]}',
+        b'{"event":"flood","sources":["nowhere"]}',
     ],
 )
 async def test_an_answer_without_sense_is_an_error(process: Process, packet: bytes) -> None:
@@ -167,8 +232,8 @@ async def test_a_process_that_ends_is_an_error_now_and_later(process: Process) -
         process.client.held,
         process.client.dropped,
         lambda: process.client.apply([ban()], NOW),
-        lambda: process.client.reload([]),
-        lambda: process.client.kill(ADDRESS, Scope.AUTH),
+        lambda: process.client.reload([], []),
+        lambda: process.client.kill([(ADDRESS, Scope.AUTH)]),
     ]
     for call in calls:
         with pytest.raises(EnforcerError):

@@ -8,21 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatekeeper.kernel.element import Element, Network
+from gatekeeper.kernel.parsing import parse
 from gatekeeper.kernel.protocol import (
     ENTRIES_MAX,
     PACKET_MAX_OCTETS,
+    RECORDS_MAX,
     SECONDS_MAX,
     Ban,
     Counters,
+    Dial,
     Get,
     Hello,
     Invalid,
     Kill,
     List,
+    Put,
     Reload,
     Request,
+    Suspend,
     encode,
-    parse,
 )
 
 V4 = Element("auth", b"\xc0\x00\x02\x07", 32)
@@ -34,6 +38,11 @@ ENTRY_V6 = ["2001:db8:1:2::", 64, "mx"]
 def asked(**fields: object) -> Request | Invalid:
     """What a packet of these fields asks."""
     return parse(encode(fields))[1]
+
+
+def put(scope: object, length: object, records: object) -> Request | Invalid:
+    """What a `put` asks."""
+    return asked(verb="put", scope=scope, length=length, records=records, replace=True)
 
 
 class TestRequests:
@@ -55,20 +64,74 @@ class TestRequests:
     def test_lift_get_and_kill_have_entries_without_time(self) -> None:
         assert asked(verb="lift", entries=[ENTRY, ENTRY]) == Ban({}, (V4,))
         assert asked(verb="get", entry=ENTRY_V6) == Get(V6)
-        assert asked(verb="kill", entry=ENTRY) == Kill(V4)
+        assert asked(verb="kill", entries=[ENTRY, ENTRY_V6, ENTRY]) == Kill((V4, V6))
 
     def test_list_starts_or_goes_on(self) -> None:
         assert asked(verb="list", start=True) == List(start=True)
         assert asked(verb="list", start=False) == List(start=False)
 
     def test_reload_reads_networks_of_any_length(self) -> None:
-        request = asked(verb="reload", allow=["192.0.2.1/24", "2001:db8::1"])
+        request = asked(verb="reload", allow=["192.0.2.1/24", "2001:db8::1"], block=["::/0"])
         assert request == Reload(
             (
                 Network(b"\xc0\x00\x02\x00", 24),
                 Network(bytes.fromhex("20010db8000000000000000000000001"), 128),
-            )
+            ),
+            (Network(bytes(16), 0),),
         )
+
+    def test_a_put_is_many_bans_of_one_set(self) -> None:
+        request = put("auth", 32, "c000020700000258c000020800000001")
+        assert request == Put(
+            "auth", 32, [(b"\xc0\x00\x02\x07", 600), (b"\xc0\x00\x02\x08", 1)], replace=True
+        )
+        request = put("mx", 48, "20010db80001000000000258")
+        assert request == Put("mx", 48, [(bytes.fromhex("20010db80001") + bytes(10), 600)], True)
+
+    def test_of_a_put_the_last_ban_of_a_key_wins(self) -> None:
+        request = put("auth", 24, "c000020000000258c000020000000001")
+        assert request == Put("auth", 24, [(b"\xc0\x00\x02\x00", 1)], replace=True)
+
+    def test_a_suspension_and_a_dial(self) -> None:
+        assert asked(verb="suspend", on=True) == Suspend(on=True)
+        dial = asked(verb="dial", target=0, source="192.0.2.7", port=1025)
+        assert dial == Dial(0, b"\xc0\x00\x02\x07", 1025)
+
+    @pytest.mark.parametrize(
+        ("scope", "length", "records"),
+        [
+            ("ssh", 32, "c000020700000258"),
+            ("auth", 33, "c000020700000258"),
+            ("auth", "32", "c000020700000258"),
+            ("auth", True, "c000020700000258"),
+            ("auth", 32, "c0000207000002"),  # cut off
+            ("auth", 32, "c00002070000025"),
+            ("auth", 32, "c0000207zzzzzzzz"),
+            ("auth", 32, "c000020700000000"),  # no time
+            ("auth", 32, "c0000207000a8c01"),  # a second more than may be
+            ("auth", 24, "c000020700000258"),  # host bits
+            ("mx", 48, "20010db80001000100000258"),
+            ("mx", 64, "c000020700000258"),
+            ("auth", 32, 7),
+            ("auth", 32, "c000020700000258" * (RECORDS_MAX + 1)),
+        ],
+    )
+    def test_records_without_sense(self, scope: object, length: object, records: object) -> None:
+        assert isinstance(put(scope, length, records), Invalid)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"target": -1, "source": "192.0.2.7", "port": 1},
+            {"target": 0, "source": "192.0.2.7", "port": 0},
+            {"target": 0, "source": "192.0.2.7", "port": 65536},
+            {"target": True, "source": "192.0.2.7", "port": 1},
+            {"target": 0, "source": "::ffff:192.0.2.7", "port": 1},
+            {"target": 0, "port": 1},
+        ],
+    )
+    def test_dials_without_sense(self, fields: dict[str, object]) -> None:
+        assert isinstance(asked(verb="dial", **fields), Invalid)
 
     def test_the_id_comes_back_even_of_a_bad_request(self) -> None:
         assert parse(b'{"id":7,"verb":"hello"}')[0] == 7
@@ -80,6 +143,16 @@ class TestRequests:
         packet = encode({"id": 2**53, "verb": "ban", "entries": entries, "lift": []})
         assert len(packet) <= PACKET_MAX_OCTETS
         assert isinstance(parse(packet)[1], Ban)
+
+    def test_the_largest_put_is_one_packet(self) -> None:
+        keys = [i.to_bytes(8, "big") + b"\0\0\0\1" for i in range(RECORDS_MAX)]
+        records = b"".join(keys).hex()
+        fields = {"scope": "auth", "length": 64, "records": records, "replace": False}
+        packet = encode({"id": 2**53, "verb": "put"} | fields)
+        assert len(packet) <= PACKET_MAX_OCTETS
+        request = parse(packet)[1]
+        assert isinstance(request, Put)
+        assert len(request.records) == RECORDS_MAX
 
 
 BAD_ENTRIES = [
@@ -223,29 +296,3 @@ class TestAnyPacket:
         }
         entries = [[e.network, e.length, e.scope, seconds] for e, seconds in wanted.items()]
         assert asked(verb="ban", entries=entries) == Ban(wanted)
-
-
-class TestNetworks:
-    @pytest.mark.parametrize(
-        ("never", "ban", "overlap"),
-        [
-            ("127.0.0.0/8", "127.0.0.1/32", True),
-            ("192.0.2.5/32", "192.0.2.0/24", True),
-            ("192.0.2.5/32", "192.0.2.5/32", True),
-            ("192.0.2.5/32", "192.0.2.4/32", False),
-            ("192.0.2.0/24", "192.0.3.0/24", False),
-            ("0.0.0.0/0", "192.0.2.5/32", True),
-            ("::/0", "192.0.2.5/32", False),
-            ("::1/128", "::/64", True),
-            ("fe80::/10", "fe80::/64", True),
-            ("fe80::/10", "2001:db8::/48", False),
-        ],
-    )
-    def test_networks_overlap_when_one_address_is_in_both(
-        self, never: str, ban: str, overlap: bool
-    ) -> None:
-        request = asked(verb="reload", allow=[never, ban])
-        assert isinstance(request, Reload)
-        one, other = request.allow
-        assert one.overlaps(other.packed, other.length) is overlap
-        assert other.overlaps(one.packed, one.length) is overlap

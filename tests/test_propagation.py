@@ -61,7 +61,7 @@ class Desk:
         self.follower = Follower()
         self.health: list[GatekeeperError | None] = []
         self.feed = enforcer_feed(
-            self.ledger, self.follower, clock=trio.current_time, on_health=self.health.append
+            self.ledger, self.follower.apply, clock=trio.current_time, on_health=self.health.append
         )
 
     def ban(self, number: int, seconds: float | None = None) -> Ban:
@@ -210,26 +210,30 @@ async def test_refused_change_does_not_hold_up_the_others(
     assert len(desk.feed) == 1
 
 
-async def test_lost_table_is_filled_again(
+async def test_a_change_applied_again_goes_behind_all_that_waits(
     desk: Desk, autojump_clock: trio.testing.MockClock
 ) -> None:
     bans = [desk.ban(1), desk.ban(2)]
-    await trio.testing.wait_all_tasks_blocked()
+    await desk.feed.applied()
     desk.follower.batches.clear()
-    desk.feed.refill()
-    await trio.testing.wait_all_tasks_blocked()
-    assert set(desk.follower.applied) == set(bans)
+    desk.feed.again(bans[0])
+    third = desk.ban(3)
+    desk.feed.again(bans[1])
+    await desk.feed.applied()
+    assert desk.follower.applied == [bans[0], third, bans[1]]
 
 
-async def test_enforcer_feed_begins_with_the_bans_in_force(
-    autojump_clock: trio.testing.MockClock,
+async def test_applied_waits_for_the_batch_under_way(
+    desk: Desk, autojump_clock: trio.testing.MockClock
 ) -> None:
-    ledger = Ledger(PolicySettings(), (), trio.current_time)
-    ban = ledger.ban(host(1), Scope.AUTH, Reason.OPERATOR)
-    follower = Follower()
-    feed = enforcer_feed(ledger, follower, clock=trio.current_time, on_health=lambda _: None)
-    await feed.flush()
-    assert follower.batches == [[ban]]
+    await desk.feed.applied()
+    desk.follower.gate = trio.Event()
+    desk.ban(1)
+    with trio.move_on_after(10):
+        await desk.feed.applied()
+        raise AssertionError("the follower has not answered")
+    desk.follower.gate.set()
+    await desk.feed.applied()
 
 
 async def test_waiting_changes_are_bounded_and_the_oldest_goes(

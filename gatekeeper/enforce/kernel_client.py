@@ -1,8 +1,10 @@
 """The Enforcer that asks the privileged process (`gatekeeper.kernel`) over its socket.
 
-One question is under way at a time. Every question carries a number and its answer the same one,
-so a question whose asker gave up, by its deadline or by cancellation, does no harm: its late answer
-is recognised and thrown away.
+Theory of operation. One question is under way at a time; `run` reads the socket and hands each
+answer to its asker, and what the process tells unasked to `news`. Every question carries a number
+and its answer the same one, so a question whose asker gave up, by its deadline or by cancellation,
+does no harm: its late answer is recognised and thrown away. A process that was killed and started
+anew says so first; then the question under way has failed.
 """
 
 import contextlib
@@ -13,75 +15,91 @@ from typing import Any, Final
 
 import trio
 
-from gatekeeper.abc import BanChange, HeldBan
+from gatekeeper.abc import BanChange, EnforcerNews, HeldBan
 from gatekeeper.ban import Scope
-from gatekeeper.enforce.shape import Key, enforceable, final_seconds
+from gatekeeper.enforce.questions import bulk, single
+from gatekeeper.enforce.shape import Key, enforceable, final_seconds, seconds_left
 from gatekeeper.errors import EnforcerError
 from gatekeeper.kernel.protocol import ENTRIES_MAX, PACKET_MAX_OCTETS, encode
 from gatekeeper.prefix import Prefix, pack_address
 
 # A transaction takes milliseconds, or most of a second behind somebody else's large one.
 ROUND_TRIP_S: Final = 5.0
-_DROP_COUNTERS: Final = "dropped"  # as their names begin in gatekeeper.nft
+_DROP_COUNTERS: Final = ("dropped", "flooded", "blocked")  # as they begin in gatekeeper.nft
+_BULK_FROM: Final = 64  # changes; fewer go in one packet whatever their sets
+_GONE: Final = "the kernel process is gone"
 
 
 class KernelClient:
     """Implements `gatekeeper.abc.Enforcer`; `sock` is what `spawn_kernel` returned.
 
-    All or none holds for each packet of `ENTRIES_MAX` changes, not across packets: a longer list
-    that fails is in force up to the failure. After a missed deadline it is not known whether the
-    change is in force; applying it once more is harmless.
+    `run` has to be running for anything to be answered. All or none holds for each packet, not
+    across packets: a longer list that fails is in force up to the failure. After a missed deadline
+    it is not known whether the change is in force; applying it once more is harmless.
 
-    `on_rebuilt()` is called, before the operation returns, when the kernel process found its table
-    removed and made a new one: all bans but this operation's are gone, and it is up to the owner to
-    apply them again. `on_refused(prefix, scope)` is called for a ban the process will never hold,
-    because its own never list covers an address of it; that is no error of `apply`, and the ban is
-    not in force in the kernel. Neither may call back in here.
+    `news` hears what the process tells unasked; it must not call back in here.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
+        self.news: EnforcerNews | None = None
         self._socket = trio.socket.from_stdlib_socket(sock)
         self._lock = trio.Lock()
         self._listing = trio.Lock()
         self._last_id = 0
-        self.on_rebuilt: Callable[[], None] = _ignore
-        self.on_refused: Callable[[Prefix, Scope], None] = _ignore
+        self._arrived = trio.Event()  # the answer to the last question, or its failure
+        self._answer: dict[str, Any] | EnforcerError | None = None
+        self._gone = False
+
+    async def run(self, news: EnforcerNews) -> None:
+        """Read until the process is gone or `aclose`; every question fails from then on."""
+        self.news = news
+        try:
+            while packet := await self._socket.recv(PACKET_MAX_OCTETS):
+                self._take(packet, news)
+        except (OSError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._gone = True
+            self._arrive(EnforcerError(_GONE))
 
     async def hello(self) -> None:
-        """Have the kernel process see that its table is there (`on_rebuilt` where it was not).
-
-        Raises `EnforcerError`.
-        """
+        """Have the process see that its table is there. Raises `EnforcerError`."""
         await self._ask({"verb": "hello"})
 
     async def apply(self, changes: Sequence[BanChange], now: float) -> None:
-        """See `Enforcer.apply`, and above for lists longer than `ENTRIES_MAX`."""
-        for question in _questions(final_seconds(changes, now)):
-            answer = await self._ask(question)
-            with _understood():
-                for network, length, scope in answer.get("refused", ()):
-                    self.on_refused(Prefix(pack_address(network), length), Scope(scope))
+        """See `Enforcer.apply`, and above for long lists."""
+        final = final_seconds(changes, now)
+        asked = single(final, ENTRIES_MAX) if len(final) < _BULK_FROM else bulk(final, replace=True)
+        for question in asked:
+            await self._change(question)
+
+    async def fill(self, ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> None:
+        """See `Enforcer.fill`."""
+        for question in bulk(seconds_left(ends, now), replace=False):
+            await self._change(question)
 
     async def held(self) -> list[HeldBan]:
         """See `Enforcer.held`. Bans made meanwhile may be in it or not; they do not wait for it."""
-        found: dict[Key, float] = {}
+        found: dict[Key, HeldBan] = {}
+        await self.walk(lambda page: found.update({(it.prefix, it.scope): it for it in page}))
+        return list(found.values())
+
+    async def walk(self, take: Callable[[Sequence[HeldBan]], None]) -> None:
+        """See `Enforcer.walk`. Changes do not wait for it."""
         async with self._listing:
             answer = await self._ask({"verb": "list", "start": True})
             while answer.get("more"):
                 with _understood():
-                    for network, length, scope, left_ms in answer["entries"]:
-                        key = Prefix(pack_address(network), length), Scope(scope)
-                        found[key] = left_ms / 1000
+                    page = [_held(entry) for entry in answer["entries"]]
+                take(page)
                 answer = await self._ask({"verb": "list", "start": False})
-        return [HeldBan(*key, remaining_s=left) for key, left in found.items()]
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
         """See `Enforcer.remaining_s`."""
         if not enforceable(prefix):
             return None
-        entry = [prefix.network, prefix.length, scope.value]
-        answer = await self._ask({"verb": "get", "entry": entry})
+        answer = await self._ask({"verb": "get", "entry": _entry(prefix, scope)})
         with _understood():
             left_ms = answer["remaining_ms"]
             return None if left_ms is None else float(left_ms) / 1000
@@ -97,53 +115,112 @@ class KernelClient:
                 if name.startswith(_DROP_COUNTERS)
             }
 
-    async def kill(self, prefix: Prefix, scope: Scope) -> int:
-        """Reset every open connection of `prefix` to the scope's ports; how many there were.
+    async def suspend(self, *, on: bool) -> None:
+        """See `Enforcer.suspend`."""
+        await self._ask({"verb": "suspend", "on": on})
+
+    async def kill(self, keys: Sequence[Key]) -> int:
+        """Reset every open connection of these prefixes to their scopes' ports; how many there
+        were. At most `ENTRIES_MAX`.
 
         Meant for sockets of other processes: the caller's own end with `ECONNABORTED`.
         Raises `EnforcerError`.
         """
-        entry = [prefix.network, prefix.length, scope.value]
-        answer = await self._ask({"verb": "kill", "entry": entry})
+        entries = [_entry(prefix, scope) for prefix, scope in keys if enforceable(prefix)]
+        answer = await self._ask({"verb": "kill", "entries": entries})
         with _understood():
             return int(answer["killed"])
 
-    async def reload(self, allow: Iterable[Prefix]) -> None:
-        """Load the rules again with this allow list; bans stay. Raises `EnforcerError`."""
-        await self._ask({"verb": "reload", "allow": [str(prefix) for prefix in allow]})
+    async def reload(self, allow: Iterable[Prefix], block: Iterable[Prefix]) -> None:
+        """Load the rules again with these lists; bans stay. Raises `EnforcerError`."""
+        lists = {"allow": list(map(str, allow)), "block": list(map(str, block))}
+        await self._ask({"verb": "reload", **lists})
 
     async def aclose(self) -> None:
         """Close the socket: a kernel process started for it ends, its bans stay."""
         self._socket.close()
         await trio.lowlevel.checkpoint()
 
+    # -- questions and answers ----------------------------------------------------------------
+
+    async def _change(self, question: dict[str, object]) -> None:
+        answer = await self._ask(question)
+        with _understood():
+            for network, length, scope in answer.get("refused", ()):
+                prefix = Prefix(pack_address(network), length)
+                if self.news is not None:
+                    self.news.refused(prefix, Scope(scope))
+
     async def _ask(self, question: dict[str, object]) -> dict[str, Any]:
         """The answer to one question. Raises `EnforcerError`."""
         async with self._lock:
+            if self._gone:
+                raise EnforcerError(_GONE)
             self._last_id += 1
+            self._answer, self._arrived = None, trio.Event()
             try:
                 with trio.fail_after(ROUND_TRIP_S):
                     await self._socket.send(encode({"id": self._last_id} | question))
-                    answer = await self._answer(self._last_id)
+                    await self._arrived.wait()
             except trio.TooSlowError as error:
                 raise EnforcerError("the kernel process does not answer") from error
             except (OSError, trio.ClosedResourceError) as error:
-                raise EnforcerError(f"the kernel process is gone: {error}") from error
-        if answer.get("rebuilt"):
-            self.on_rebuilt()
-        if "error" in answer:
-            raise EnforcerError(f"kernel process: {answer['error']}")
-        return answer
+                raise EnforcerError(f"{_GONE}: {error}") from error
+            return self._arrived_answer()
 
-    async def _answer(self, ident: int) -> dict[str, Any]:
-        while True:
-            packet = await self._socket.recv(PACKET_MAX_OCTETS)
-            if not packet:
-                raise EnforcerError("the kernel process ended")
-            with _understood():
-                answer: dict[str, Any] = json.loads(packet)
-                if answer["id"] == ident:
-                    return answer
+    def _arrived_answer(self) -> dict[str, Any]:
+        assert self._answer is not None, "what arrived is there"
+        if isinstance(self._answer, EnforcerError):
+            raise self._answer
+        if "error" in self._answer:
+            raise EnforcerError(f"kernel process: {self._answer['error']}")
+        return self._answer
+
+    def _take(self, packet: bytes, news: EnforcerNews) -> None:
+        """Hand one packet to whom it is for."""
+        try:
+            fields = json.loads(packet)
+            if "event" in fields:
+                self._hear(fields, news)
+            elif fields["id"] == self._last_id:
+                self._arrive(fields)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._arrive(EnforcerError("the kernel process makes no sense"))
+
+    def _arrive(self, answer: dict[str, Any] | EnforcerError) -> None:
+        if not self._arrived.is_set():
+            self._answer = answer
+            self._arrived.set()
+
+    def _hear(self, fields: dict[str, Any], news: EnforcerNews) -> None:
+        match fields["event"]:
+            case "started":
+                self._arrive(EnforcerError("the kernel process was started anew"))
+                news.doubtful()
+            case "missed":
+                news.doubtful()
+            case "rebuilt":
+                news.rebuilt()
+            case "lifted":
+                for network, length, scope in fields["entries"]:
+                    news.lifted(Prefix(pack_address(network), length), Scope(scope))
+            case "added":
+                for held in map(_held, fields["entries"]):
+                    news.added(held)
+            case "flood":
+                for address in fields["sources"]:
+                    news.flooding(Prefix.parse(address))
+            case _:
+                raise ValueError("unknown event")
+
+
+def _entry(prefix: Prefix, scope: Scope) -> list[object]:
+    return [prefix.network, prefix.length, scope.value]
+
+
+def _held(entry: Sequence[Any]) -> HeldBan:
+    network, length, scope, left_ms = entry
+    return HeldBan(Prefix(pack_address(network), length), Scope(scope), left_ms / 1000)
 
 
 @contextlib.contextmanager
@@ -153,22 +230,3 @@ def _understood() -> Iterator[None]:
         yield
     except (ValueError, KeyError, TypeError) as error:
         raise EnforcerError("the kernel process makes no sense") from error
-
-
-def _questions(final: dict[Key, int | None]) -> Iterator[dict[str, object]]:
-    """`ban` questions of at most `ENTRIES_MAX` changes each."""
-    changes = list(final.items())
-    for start in range(0, len(changes), ENTRIES_MAX):
-        entries: list[list[object]] = []
-        lift: list[list[object]] = []
-        for (prefix, scope), seconds in changes[start : start + ENTRIES_MAX]:
-            entry: list[object] = [prefix.network, prefix.length, scope.value]
-            if seconds is None:
-                lift.append(entry)
-            else:
-                entries.append([*entry, seconds])
-        yield {"verb": "ban", "entries": entries, "lift": lift}
-
-
-def _ignore(*_: object) -> None:
-    """Nobody asked to be told."""

@@ -4,12 +4,12 @@ It holds bans exactly as the kernel would and drops nothing; the guard's own ban
 is what refuses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gatekeeper.abc import BanChange, HeldBan
 from gatekeeper.ban import Scope
-from gatekeeper.enforce.shape import Key, final_seconds
+from gatekeeper.enforce.shape import Key, final_seconds, seconds_left
 from gatekeeper.errors import EnforcerError
 from gatekeeper.prefix import Prefix
 
@@ -37,11 +37,24 @@ class MemoryEnforcer:
             else:
                 self._ends[key] = instant + seconds
 
+    async def fill(self, ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> None:
+        """See `Enforcer.fill`. Raises `EnforcerError` as `apply` does."""
+        instant = self._clock()
+        self._forget_ended(instant)
+        for key, seconds in seconds_left(ends, now).items():
+            if len(self._ends) >= HELD_MAX and key not in self._ends:
+                raise EnforcerError("more bans than are held in memory")
+            self._ends.setdefault(key, instant + (seconds or 0))
+
     async def held(self) -> list[HeldBan]:
         """See `Enforcer.held`."""
         instant = self._clock()
         self._forget_ended(instant)
         return [HeldBan(*key, remaining_s=end - instant) for key, end in self._ends.items()]
+
+    async def walk(self, take: Callable[[Sequence[HeldBan]], None]) -> None:
+        """See `Enforcer.walk`."""
+        take(await self.held())
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
         """See `Enforcer.remaining_s`."""
@@ -51,6 +64,9 @@ class MemoryEnforcer:
     async def dropped(self) -> dict[str, int]:
         """No kernel, no dropped packets."""
         return {}
+
+    async def suspend(self, *, on: bool) -> None:
+        """Nobody is dropped in either case."""
 
     async def aclose(self) -> None:
         """Nothing outside was held."""

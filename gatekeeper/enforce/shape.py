@@ -1,7 +1,7 @@
 """What every Enforcer makes of a list of changes before it applies them. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gatekeeper.abc import BanChange
@@ -35,6 +35,15 @@ def final_seconds(changes: Sequence[BanChange], now: float) -> dict[Key, int | N
             seconds = math.ceil(min(change.until - now, HELD_MAX_S))
         final[prefix, change.scope] = seconds
     return final
+
+
+def seconds_left(ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> dict[Key, int | None]:
+    """As `final_seconds`, of bans by the Unix time they end; those that have ended are left out."""
+    return {
+        (prefix, scope): math.ceil(min(until - now, HELD_MAX_S))
+        for prefix, scope, until in ends
+        if until > now
+    }
 
 
 def enforceable(prefix: Prefix) -> bool:

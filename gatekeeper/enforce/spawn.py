@@ -55,6 +55,8 @@ def _await_hello(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
     try:
         ours.send(encode({"verb": "hello", "id": 0}))
         packet = ours.recv(PACKET_MAX_OCTETS)
+        while b'"event"' in packet:  # it says that it has started, and perhaps more
+            packet = ours.recv(PACKET_MAX_OCTETS)
     except OSError as error:  # TimeoutError is one
         raise _why(process, error) from error
     if not packet:

@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 
 SCOPES: Final = ("auth", "mx")
 
-# (octets of the address, prefix length) -> the stem of the set's name in nft/gatekeeper.nft.
-_STEMS: Final = {(4, 32): "ban4", (4, 24): "ban4n", (16, 64): "ban6", (16, 48): "ban6n"}
+# Prefix length, which tells the family too -> the stem of the set's name in nft/gatekeeper.nft.
+_STEMS: Final = {32: "ban4", 24: "ban4n", 64: "ban6", 48: "ban6n"}
+_OCTETS: Final = {32: 4, 24: 4, 64: 16, 48: 16}
 
 
 class Element(NamedTuple):
@@ -19,7 +20,7 @@ class Element(NamedTuple):
     @property
     def set_name(self) -> str:
         """The nft set this element belongs to."""
-        return f"{_STEMS[len(self.packed), self.length]}_{self.scope}"
+        return set_name(self.scope, self.length)
 
     @property
     def network(self) -> str:
@@ -33,13 +34,6 @@ class Network(NamedTuple):
     packed: bytes
     length: int
 
-    def overlaps(self, packed: bytes, length: int) -> bool:
-        """Whether this network and the other have an address in common."""
-        shared = min(self.length, length)
-        return len(packed) == len(self.packed) and masked(packed, shared) == masked(
-            self.packed, shared
-        )
-
     @property
     def address(self) -> str:
         """The network address in text, without the length."""
@@ -49,9 +43,14 @@ class Network(NamedTuple):
         return f"{self.address}/{self.length}"
 
 
+def set_name(scope: str, length: int) -> str:
+    """The nft set of a scope and a prefix length; the length tells the family."""
+    return f"{_STEMS[length]}_{scope}"
+
+
 # Sets in the order they are listed: name -> (scope, prefix length).
 SETS: Final = {
-    f"{stem}_{scope}": (scope, length) for scope in SCOPES for (_, length), stem in _STEMS.items()
+    f"{stem}_{scope}": (scope, length) for scope in SCOPES for length, stem in _STEMS.items()
 }
 
 
@@ -63,7 +62,7 @@ def element(address: str, length: int, scope: str) -> Element:
     if scope not in SCOPES:
         raise ValueError("unknown scope")
     packed = pack(address)
-    if (len(packed), length) not in _STEMS:
+    if _OCTETS.get(length) != len(packed):
         raise ValueError("prefix length is none of /32, /24, /64, /48")
     if masked(packed, length) != packed:
         raise ValueError("address has host bits")

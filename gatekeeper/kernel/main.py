@@ -17,13 +17,14 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 from gatekeeper.kernel import protocol, rights
 from gatekeeper.kernel.nfnetlink import KernelRefused
 from gatekeeper.kernel.nft import NftError
 from gatekeeper.kernel.options import Options, add_to, read
-from gatekeeper.kernel.service import Peer, Service
+from gatekeeper.kernel.service import Peer, Reply, Service
 
 PEERS_MAX: Final = 64  # workers of one host and their successors during a restart
 _EX_NOPERM: Final = 77
@@ -50,30 +51,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Loop:
-    """Peers and, perhaps, a listener, on one selector."""
+    """Peers, what the service reads and, perhaps, a listener, on one selector."""
 
     def __init__(self, service: Service, endpoint: socket.socket, peer_uid: int | None) -> None:
         self._service = service
         self._peer_uid = peer_uid
         self._selector = selectors.DefaultSelector()
-        self._listener: socket.socket | None = None
         self._peers: dict[socket.socket, Peer] = {}
-        if endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            self._listener = endpoint
+        for sock, reader in service.readers.items():
+            self._selector.register(sock, selectors.EVENT_READ, reader)
+        self._listening = bool(endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        if self._listening:
             endpoint.setblocking(False)
-            self._selector.register(endpoint, selectors.EVENT_READ)
+            self._selector.register(endpoint, selectors.EVENT_READ, lambda: self._accept(endpoint))
         else:
             self._add(endpoint)
 
     def run(self) -> None:
-        while self._peers or self._listener is not None:
+        while self._peers or self._listening:
             for key, _ in self._selector.select():
-                ready = key.fileobj
-                assert isinstance(ready, socket.socket)
-                if ready is self._listener:
-                    self._accept(ready)
-                else:
-                    self._serve(ready)
+                key.data()
+                self._tell()
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):  # gone before it was taken
@@ -91,15 +89,19 @@ class _Loop:
 
     def _add(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        self._peers[connection] = self._service.peer()
-        self._selector.register(connection, selectors.EVENT_READ)
+        peer = self._peers[connection] = Peer()
+        self._selector.register(
+            connection, selectors.EVENT_READ, lambda: self._serve(connection, peer)
+        )
+        _send_event(connection, peer, {"event": "started"})
 
-    def _serve(self, connection: socket.socket) -> None:
-        peer = self._peers[connection]
+    def _serve(self, connection: socket.socket, peer: Peer) -> None:
         try:
             packet = connection.recv(protocol.PACKET_MAX_OCTETS + 1)
             if packet:
-                connection.send(self._service.answer(packet, peer))
+                reply = self._service.answer(packet, peer)
+                self._tell()  # what led to the answer, before it
+                _send(connection, reply)
                 return
         except OSError:  # reset, or a peer that asks and does not read
             pass
@@ -107,6 +109,32 @@ class _Loop:
         del self._peers[connection]
         peer.end_dump()
         connection.close()
+        if not self._peers:
+            self._service.resume()
+
+    def _tell(self) -> None:
+        """Tell every peer what is to be told; who does not read it learns that he missed some."""
+        said = self._service.said
+        while said:
+            event = said.popleft()
+            for connection, peer in self._peers.items():
+                _send_event(connection, peer, {"event": "missed"} if peer.missed else event)
+
+
+def _send(connection: socket.socket, reply: Reply) -> None:
+    if reply.passed is None:
+        connection.send(reply.packet)
+        return
+    with reply.passed:
+        socket.send_fds(connection, [reply.packet], [reply.passed.fileno()])
+
+
+def _send_event(connection: socket.socket, peer: Peer, event: Mapping[str, object]) -> None:
+    try:
+        connection.send(protocol.encode(event))
+        peer.missed = False
+    except OSError:  # his buffer is full, or he is gone, which `_serve` notices
+        peer.missed = True
 
 
 def _endpoint(where: argparse.Namespace) -> socket.socket:

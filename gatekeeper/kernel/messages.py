@@ -19,11 +19,16 @@ from gatekeeper.kernel.element import SETS, Element
 
 TABLE: Final = "gatekeeper"
 NFPROTO_INET: Final = 1
+FAMILY: Final = bytes((NFPROTO_INET,))  # how the body of a message on the inet family begins
 _SUBSYSTEM: Final = 10  # NFNL_SUBSYS_NFTABLES
 _BATCH_BEGIN: Final = 0x10
 _BATCH_END: Final = 0x11
 
 GET_TABLE: Final = _SUBSYSTEM << 8 | 1
+NEW_RULE: Final = _SUBSYSTEM << 8 | 6
+GET_RULES: Final = _SUBSYSTEM << 8 | 7
+NEW_SET: Final = _SUBSYSTEM << 8 | 9
+GET_SETS: Final = _SUBSYSTEM << 8 | 10
 NEW_ELEMENTS: Final = _SUBSYSTEM << 8 | 12
 GET_ELEMENTS: Final = _SUBSYSTEM << 8 | 13
 DELETE_ELEMENTS: Final = _SUBSYSTEM << 8 | 14
@@ -52,6 +57,13 @@ _OBJECT_COUNTER: Final = 1
 # the protocol has no more).
 ELEMENTS_PER_MESSAGE: Final = 1_000
 _LIFT_TIMEOUT_MS: Final = 60_000  # for the moment inside the transaction; any would do
+
+# A whole element, as `_element` builds it, in one go: lengths and types of the element, its key and
+# the key's value; the key; the timeout's length, type and milliseconds.
+_BULK_V4: Final = struct.Struct("=HHHHHH4sHH8s")
+_BULK_V6: Final = struct.Struct("=HHHHHH16sHH8s")
+_HEADS_V4: Final = (28, 1 | _NESTED, 12, _ELEM_KEY | _NESTED, 8, 1)
+_HEADS_V6: Final = (40, 1 | _NESTED, 24, _ELEM_KEY | _NESTED, 20, 1)
 
 _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
@@ -100,6 +112,11 @@ def change(seconds: Mapping[Element, int], lifts: Iterable[Element], sequence: i
         momentary = dict.fromkeys(elements, _LIFT_TIMEOUT_MS // 1000)
         operations += [(NEW_ELEMENTS, body) for body in _element_lists(name, elements, momentary)]
         operations += [(DELETE_ELEMENTS, body) for body in _element_lists(name, elements, None)]
+    return _batch(operations, sequence)
+
+
+def _batch(operations: Sequence[tuple[int, bytes]], sequence: int) -> bytes:
+    """One transaction; its last operation asks for the acknowledgement."""
     parts = [message(_BATCH_BEGIN, 0, sequence, b"", _SUBSYSTEM)]
     for index, (kind, body) in enumerate(operations, 1):
         flags = CREATE if kind == NEW_ELEMENTS else 0
@@ -127,6 +144,27 @@ def counters(sequence: int) -> bytes:
     return message(GET_OBJECTS, DUMP, sequence, body)
 
 
+def sets(sequence: int) -> bytes:
+    """Ask for the sets of the table, without their elements."""
+    return message(GET_SETS, DUMP, sequence, attribute(1, _name(TABLE)))
+
+
+def rules(sequence: int) -> bytes:
+    """Ask for the rules of the table."""
+    return message(GET_RULES, DUMP, sequence, attribute(1, _name(TABLE)))
+
+
+def read_table(body: bytes) -> str:
+    """The table that any message of nf_tables speaks of, which is its first attribute throughout;
+    empty where it has none."""
+    return _text(read_attributes(body[4:]).get(1, b""))
+
+
+def read_name(body: bytes) -> str:
+    """The name of a NEW_SET answer, or the set of a message on elements."""
+    return _text(read_attributes(body[4:]).get(2, b""))
+
+
 def table(sequence: int) -> bytes:
     """Ask for the table itself."""
     return message(GET_TABLE, 0, sequence, attribute(1, _name(TABLE)))
@@ -145,24 +183,59 @@ def messages(datagram: bytes) -> Iterator[Message]:
 
 def read_elements(body: bytes) -> list[tuple[Element, int]]:
     """The elements of a NEW_ELEMENTS answer, with the milliseconds each has left."""
-    top = _attributes(body[4:])
-    name = top[2].rstrip(b"\x00").decode("ascii")
+    top = read_attributes(body[4:])
+    name = _text(top[2])
     scope, length = SETS[name]
     found = []
     for kind, value in _iterate(top.get(3, b"")):
         if kind == 1:
-            fields = _attributes(value)
-            key = _attributes(fields[_ELEM_KEY])[1]
+            fields = read_attributes(value)
+            key = read_attributes(fields[_ELEM_KEY])[1]
             left = fields.get(_ELEM_EXPIRATION) or fields.get(_ELEM_TIMEOUT) or b""
             found.append((Element(scope, key, length), int.from_bytes(left, "big")))
     return found
 
 
+def put(name: str, records: Sequence[tuple[bytes, int]], replace: bool, sequence: int) -> bytes:
+    """One transaction that holds `records`, each the packed key of set `name` and its seconds.
+
+    `replace` makes it add, delete, add, as `change` does; else what is held keeps its time, at a
+    third of the kernel's work. `records` are not empty and no key comes twice.
+    """
+    pack = _BULK_V4.pack if len(records[0][0]) == 4 else _BULK_V6.pack
+    head = _HEADS_V4 if len(records[0][0]) == 4 else _HEADS_V6
+    chunks = [
+        records[at : at + ELEMENTS_PER_MESSAGE]
+        for at in range(0, len(records), ELEMENTS_PER_MESSAGE)
+    ]
+    adds = [
+        (
+            NEW_ELEMENTS,
+            b"".join(
+                [
+                    pack(*head, key, 12, _ELEM_TIMEOUT, (left * 1000).to_bytes(8, "big"))
+                    for key, left in chunk
+                ]
+            ),
+        )
+        for chunk in chunks
+    ]
+    deletes = [
+        (DELETE_ELEMENTS, b"".join([_element(key, None) for key, _ in chunk])) for chunk in chunks
+    ]
+    table_and_set = _set(name)
+    operations = [
+        (kind, table_and_set + attribute(3 | _NESTED, body))
+        for kind, body in (adds + deletes + adds if replace else adds)
+    ]
+    return _batch(operations, sequence)
+
+
 def read_counter(body: bytes) -> tuple[str, int, int]:
     """Name, packets and octets of a NEW_OBJECT answer."""
-    fields = _attributes(body[4:])
-    data = _attributes(fields[_OBJ_DATA])
-    name = fields[_OBJ_NAME].rstrip(b"\x00").decode("ascii")
+    fields = read_attributes(body[4:])
+    data = read_attributes(fields[_OBJ_DATA])
+    name = _text(fields[_OBJ_NAME])
     return name, int.from_bytes(data[2], "big"), int.from_bytes(data[1], "big")
 
 
@@ -198,6 +271,10 @@ def _set(set_name: str) -> bytes:
     return attribute(1, _name(TABLE)) + attribute(2, _name(set_name))
 
 
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\x00").decode("ascii", "replace")
+
+
 def _name(text: str) -> bytes:
     return text.encode("ascii") + b"\x00"
 
@@ -212,5 +289,6 @@ def _iterate(data: bytes) -> Iterator[tuple[int, bytes]]:
         position += length + 3 & ~3
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
+def read_attributes(data: bytes) -> dict[int, bytes]:
+    """Attributes by their type; of two of one type the last."""
     return dict(_iterate(data))

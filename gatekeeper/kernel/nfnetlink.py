@@ -8,7 +8,7 @@ for a batch, so the receive buffer cannot overflow.
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from gatekeeper.kernel import messages
@@ -61,6 +61,34 @@ class Nfnetlink:
         self._send(messages.change(seconds, gone, sequence))
         for _ in self._answers(sequence):
             return
+
+    def put(self, name: str, records: Sequence[tuple[bytes, int]], *, replace: bool) -> None:
+        """Hold `records` of one set, each a packed key and its seconds, as one transaction; see
+        `messages.put`. Raises as `change` does."""
+        if not records:
+            return
+        sequence = self._next()
+        self._send(messages.put(name, records, replace, sequence))
+        for _ in self._answers(sequence):
+            return
+
+    @property
+    def port(self) -> int:
+        """This socket's address: what the kernel says of whoever changed something."""
+        return int(self._socket.getsockname()[0])
+
+    def set_names(self) -> list[str]:
+        """The sets of the table. Raises `KernelRefused`."""
+        sequence = self._next()
+        self._send(messages.sets(sequence))
+        answers = self._answers(sequence)
+        return [messages.read_name(each.body) for each in answers if each.type == messages.NEW_SET]
+
+    def rules(self) -> int:
+        """How many rules the table has. Raises `KernelRefused`."""
+        sequence = self._next()
+        self._send(messages.rules(sequence))
+        return sum(each.type == messages.NEW_RULE for each in self._answers(sequence))
 
     def remaining_ms(self, element: Element) -> int | None:
         """Milliseconds left of one element, None where it is not held. About 25 µs at any size."""

@@ -11,6 +11,7 @@ copy; seven functions of a stable C interface (libnftables(3)) need neither.
 import ctypes
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,12 @@ from gatekeeper.kernel.element import Network
 _HERE: Final = Path(__file__).parent
 # In a checkout the file is where administrators look for it; a wheel carries it beside this module.
 _RULESETS: Final = (_HERE / "gatekeeper.nft", _HERE.parents[1] / "nft" / "gatekeeper.nft")
+
+
+# Where the kernel tells of floods; of 65,536 groups other programs use the lowest ones.
+LOG_GROUP: Final = 25_993
+_LOGGED_OCTETS: Final = 64  # the addresses of either family
+_METERED: Final = {4: "ip saddr", 6: "ip6 saddr & ffff:ffff:ffff:ffff::"}
 
 
 class NftError(Exception):
@@ -58,12 +65,26 @@ def run(commands: str) -> None:
         lib.nft_ctx_free(context)
 
 
-def load(ports_auth: Sequence[int], ports_mx: Sequence[int], allow: Sequence[Network]) -> None:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the table's file leaves open. `allow` is who is never dropped; `syn_rate` 0 is no meter;
+    `suspended` lets everybody through and keeps what is held."""
+
+    ports_auth: Sequence[int] = ()
+    ports_mx: Sequence[int] = ()
+    allow: Sequence[Network] = ()
+    block: Sequence[Network] = ()
+    syn_rate: int = 0
+    syn_burst: int = 1
+    suspended: bool = False
+
+
+def load(contents: Contents) -> None:
     """Make or replace the table, its rules and configured sets; bans that are held stay.
 
     Raises `NftError`; then what was loaded before is still in force.
     """
-    run(ruleset() + configured_sets(ports_auth, ports_mx, allow))
+    run(ruleset() + filled(contents))
 
 
 def ruleset() -> str:
@@ -74,19 +95,38 @@ def ruleset() -> str:
     raise NftError("gatekeeper.nft is not installed")
 
 
-def configured_sets(
-    ports_auth: Sequence[int], ports_mx: Sequence[int], allow: Sequence[Network]
-) -> str:
-    """Commands that empty and fill the sets that come from configuration. Pure."""
-    contents = {
-        "ports_auth": [str(port) for port in ports_auth],
-        "ports_mx": [str(port) for port in ports_mx],
-        "allow4": [str(net) for net in allow if len(net.packed) == 4],
-        "allow6": [str(net) for net in allow if len(net.packed) == 16],
-    }
-    lines = []
-    for name, elements in contents.items():
-        lines.append(f"flush set inet gatekeeper {name}\n")
-        if elements:
-            lines.append(f"add element inet gatekeeper {name} {{ {', '.join(elements)} }}\n")
+def filled(contents: Contents) -> str:
+    """Commands that fill in what the file leaves open, and empty what is to be empty. Pure."""
+    lines = [_fill(name, elements) for name, elements in _sets(contents).items()]
+    if contents.syn_rate:
+        lines += [_meter(family, key, contents) for family, key in _METERED.items()]
+    if contents.suspended:
+        lines.append("flush chain inet gatekeeper prerouting\n")
     return "".join(lines)
+
+
+def _sets(contents: Contents) -> dict[str, list[str]]:
+    sets = {
+        "ports_auth": list(map(str, contents.ports_auth)),
+        "ports_mx": list(map(str, contents.ports_mx)),
+    }
+    for name, networks in (("allow", contents.allow), ("block", contents.block)):
+        sets[f"{name}4"] = [str(each) for each in networks if len(each.packed) == 4]
+        sets[f"{name}6"] = [str(each) for each in networks if len(each.packed) == 16]
+    return sets
+
+
+def _fill(name: str, elements: Sequence[str]) -> str:
+    flush = f"flush set inet gatekeeper {name}\n"
+    if not elements:
+        return flush
+    return flush + f"add element inet gatekeeper {name} {{ {', '.join(elements)} }}\n"
+
+
+def _meter(family: int, key: str, contents: Contents) -> str:
+    return (
+        f"add rule inet gatekeeper meter{family} update @syn{family} {{ {key}"
+        f" limit rate over {contents.syn_rate}/second burst {contents.syn_burst} packets }}"
+        f" add @flood{family} {{ {key} }} log group {LOG_GROUP} snaplen {_LOGGED_OCTETS}"
+        f' counter name "flooded{family}" drop\n'
+    )

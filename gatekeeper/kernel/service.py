@@ -1,18 +1,24 @@
-"""What each verb does. One `Service` for the process, one `Peer` for each guard that asks."""
+"""What each verb does, and what is told unasked. One `Service` for the process, one `Peer` for each
+guard that asks."""
 
 import errno
+import socket
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
-from gatekeeper.kernel import nft, protocol, sockets
-from gatekeeper.kernel.element import Element, network
+from gatekeeper.kernel import nft, parsing, protocol, sockets
+from gatekeeper.kernel.element import Element, set_name
+from gatekeeper.kernel.never import NeverList
 from gatekeeper.kernel.nfnetlink import Dump, KernelRefused, Nfnetlink, TableGone
 from gatekeeper.kernel.options import Options
+from gatekeeper.kernel.table import Table
+from gatekeeper.kernel.watch import ChangeWatch, FloodWatch
 
-# Never banned whatever anybody says: loopback, and link-local, where a /64 is the whole link.
-_NEVER_ALWAYS: Final = tuple(map(network, ("127.0.0.0/8", "::1", "fe80::/10")))
+MAX_SAID: Final = 256  # packets waiting to be told; the loop empties it after every step
+_ENTRIES_A_PACKET: Final = 800  # of 70 octets at most
 
 Answer = dict[str, object]
 
@@ -21,8 +27,8 @@ Answer = dict[str, object]
 class Peer:
     """What is kept of one connection between its requests."""
 
-    generation: int  # the table it was last told of
     dump: Dump | None = None
+    missed: bool = False  # it could not be told something
 
     def end_dump(self) -> None:
         """Give up a listing, if one is under way."""
@@ -31,125 +37,179 @@ class Peer:
             self.dump = None
 
 
+class Reply(NamedTuple):
+    """A packet for the asker, and a descriptor that goes with it."""
+
+    packet: bytes
+    passed: socket.socket | None = None
+
+
 class Service:
     """Answers requests from the kernel's tables, and keeps the tables there.
 
     Construction loads the table; bans it holds from an earlier life stay. Raises `nft.NftError`
-    and `KernelRefused`.
+    and `KernelRefused`. `said` has what every peer is to be told; `readers` the sockets to be read
+    when they are readable, each with what reads it. Neither raises.
     """
 
     def __init__(self, options: Options) -> None:
-        self._config = options
-        self._allow = options.allow
-        self._never = _NEVER_ALWAYS + options.never
+        self.said: deque[Answer] = deque(maxlen=MAX_SAID)
+        self._options = options
+        self._never = NeverList(options.never)
         self._link = Nfnetlink()
-        self._generation = 0  # counts tables: a peer that knows another has to apply its bans anew
-        self._load()
+        changes = ChangeWatch(self._link.port)
+        self._table = Table(options, self._never, self._link)
+        self._generation = self._table.generation
+        self.readers: dict[socket.socket, Callable[[], None]] = {
+            changes.socket: lambda: self._hear(changes)
+        }
+        if options.syn_rate:
+            self._listen_for_floods()
 
-    def peer(self) -> Peer:
-        """The state of a new connection."""
-        return Peer(self._generation)
-
-    def answer(self, packet: bytes, peer: Peer) -> bytes:
+    def answer(self, packet: bytes, peer: Peer) -> Reply:
         """The one answer to one packet. Never raises on what a peer sent or the kernel said."""
-        ident, request = protocol.parse(packet)
+        ident, request = parsing.parse(packet)
+        passed = None
         answer: Answer
         if isinstance(request, protocol.Invalid):
             answer = {"error": request.text}
         else:
-            answer = self._attempt(request, peer)
-        if peer.generation != self._generation:
-            peer.generation = self._generation
-            answer["rebuilt"] = True
-        return protocol.encode({"id": ident} | answer)
+            answer = self._attempt(lambda: self._do(request, peer))
+        return Reply(protocol.encode({"id": ident} | answer), passed)
 
-    def _attempt(self, request: protocol.Request, peer: Peer) -> Answer:
+    def resume(self) -> None:
+        """Nobody is there any more who could end a suspension. Never raises."""
+        self._attempt(lambda: self._suspend(on=False))
+
+    # -- verbs --------------------------------------------------------------------------------
+
+    def _attempt(self, action: Callable[[], Answer]) -> Answer:
         try:
-            return self._do(request, peer)
+            return action()
         except KernelRefused as refused:
             if refused.errno == errno.ENFILE:
                 return {"error": "set is full"}
             return {"error": f"kernel: {refused}"}
         except nft.NftError as error:
             return {"error": f"nft: {error}"}
+        finally:
+            self._tell_rebuilt()
 
-    def _do(self, request: protocol.Request, peer: Peer) -> Answer:
+    def _do(self, request: protocol.Request, peer: Peer) -> Answer:  # noqa: C901  # one case a verb
+        answer: Answer
         match request:
             case protocol.Ban():
-                return self._ban(request)
+                answer = self._ban(request)
+            case protocol.Put():
+                answer = self._put(request)
             case protocol.Get():
-                return {"remaining_ms": self._link.remaining_ms(request.element)}
+                answer = {"remaining_ms": self._link.remaining_ms(request.element)}
             case protocol.List():
-                return _list(request, peer)
+                answer = _list(request, peer)
             case protocol.Counters():
-                return {"counters": self._link.counters()}
+                answer = {"counters": self._link.counters()}
             case protocol.Kill():
-                return self._kill(request.element)
+                answer = self._kill(request)
             case protocol.Hello():
-                self._whole(self._link.check)
-                return {"version": protocol.VERSION}
+                self._table.mend()
+                answer = {"version": protocol.VERSION}
             case protocol.Reload():
-                return self._reload(request)
+                self._table.configure(request.allow, request.block)
+                answer = {}
+            case protocol.Suspend():
+                answer = self._suspend(on=request.on)
+            case protocol.Dial():
+                answer = {"error": "dialling is not configured"}
             case _:
                 assert_never(request)
+        return answer
 
     def _ban(self, request: protocol.Ban) -> Answer:
-        refused = [element for element in request.seconds if self._is_never(element)]
+        refused = [
+            each for each in request.seconds if self._never.touches(each.packed, each.length)
+        ]
         seconds = dict(request.seconds)
         for element in refused:
             del seconds[element]
         self._whole(lambda: self._link.change(seconds, request.lifts))
-        if not refused:
+        return _refused((each.network, each.length, each.scope) for each in refused)
+
+    def _put(self, request: protocol.Put) -> Answer:
+        scope, length = request.scope, request.length
+        touches = self._never.touches
+        records = [each for each in request.records if not touches(each[0], length)]
+        self._whole(
+            lambda: self._link.put(set_name(scope, length), records, replace=request.replace)
+        )
+        if len(records) == len(request.records):
             return {}
-        return {"refused": [[each.network, each.length, each.scope] for each in refused]}
+        refused = (
+            Element(scope, key, length) for key, _ in request.records if touches(key, length)
+        )
+        return _refused((each.network, length, scope) for each in refused)
 
-    def _kill(self, element: Element) -> Answer:
-        if self._is_never(element):
-            return {"killed": 0}
-        config = self._config
-        ports = config.ports_mx if element.scope == "mx" else config.ports_auth
-        return {"killed": sockets.kill(element, ports)}
+    def _kill(self, request: protocol.Kill) -> Answer:
+        ports = {"auth": self._options.ports_auth, "mx": self._options.ports_mx}
+        never = self._never.touches
+        return {
+            "killed": sockets.kill(
+                [each for each in request.elements if not never(each.packed, each.length)], ports
+            )
+        }
 
-    def _reload(self, request: protocol.Reload) -> Answer:
-        existed = self._table_exists()
-        nft.load(self._config.ports_auth, self._config.ports_mx, request.allow)
-        self._allow = request.allow
-        if not existed:
-            self._generation += 1
+    def _suspend(self, *, on: bool) -> Answer:
+        self._table.suspend(on)
         return {}
-
-    def _is_never(self, element: Element) -> bool:
-        return any(never.overlaps(element.packed, element.length) for never in self._never)
 
     def _whole(self, action: Callable[[], None]) -> None:
         """Do `action`, and once more where the table had to be brought back for it."""
         try:
             action()
         except TableGone:
-            _say("the table was removed by somebody; loading it again")
-            self._load()
-            self._generation += 1
+            self._table.mend()
             action()
 
-    def _load(self) -> None:
-        ports_auth, ports_mx = self._config.ports_auth, self._config.ports_mx
-        try:
-            nft.load(ports_auth, ports_mx, self._allow)
-        except nft.NftError as error:
-            if not self._table_exists():
-                raise
-            # Another version's sets may differ from ours. Its bans go; the guard has them too.
-            _say(f"replacing a table that is not ours: {error}")
-            nft.run("delete table inet gatekeeper\n")
-            nft.load(ports_auth, ports_mx, self._allow)
-            self._generation += 1
+    # -- unasked ------------------------------------------------------------------------------
 
-    def _table_exists(self) -> bool:
+    def _listen_for_floods(self) -> None:
         try:
-            self._link.check()
-        except TableGone:
-            return False
-        return True
+            floods = FloodWatch()
+        except KernelRefused as refused:
+            _say(f"floods are dropped but not reported: NFLOG: {refused}")
+            return
+        self.readers[floods.socket] = lambda: self._hear_of_floods(floods)
+
+    def _hear(self, watch: ChangeWatch) -> None:
+        changes = watch.read()
+        if changes.table or changes.missed:
+            told = self._attempt(lambda: {"mended": self._table.mend()})
+            if "error" in told:
+                _say(f"the table cannot be mended: {told['error']}")
+        if changes.missed:
+            self.said.append({"event": "missed"})
+        self._tell("lifted", ([it.network, it.length, it.scope] for it in changes.lifted))
+        self._tell(
+            "added", ([it.network, it.length, it.scope, left_ms] for it, left_ms in changes.added)
+        )
+
+    def _hear_of_floods(self, watch: FloodWatch) -> None:
+        sources = watch.read()
+        if sources:
+            self.said.append({"event": "flood", "sources": [_address(each) for each in sources]})
+
+    def _tell(self, event: str, entries: Iterable[list[object]]) -> None:
+        waiting = list(entries)
+        for at in range(0, len(waiting), _ENTRIES_A_PACKET):
+            page = waiting[at : at + _ENTRIES_A_PACKET]
+            if len(self.said) == MAX_SAID:
+                self.said[-1] = {"event": "missed"}
+                return
+            self.said.append({"event": event, "entries": page})
+
+    def _tell_rebuilt(self) -> None:
+        if self._generation != self._table.generation:
+            self._generation = self._table.generation
+            self.said.append({"event": "rebuilt"})
 
 
 def _list(request: protocol.List, peer: Peer) -> Answer:
@@ -171,6 +231,15 @@ def _list(request: protocol.List, peer: Peer) -> Answer:
         return {"entries": [], "more": False}
     entries = [[each.network, each.length, each.scope, left_ms] for each, left_ms in page]
     return {"entries": entries, "more": True}
+
+
+def _refused(entries: Iterable[tuple[str, int, str]]) -> Answer:
+    refused = list(map(list, entries))
+    return {"refused": refused} if refused else {}
+
+
+def _address(packed: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 def _say(text: str) -> None:

@@ -9,9 +9,9 @@ MAX_DOUBLINGS: Final = 64  # 2 ** 64 times anything is past every cap, and still
 
 
 def ban_seconds(level: int, settings: PolicySettings, first_s: float | None = None) -> float:
-    """Seconds of a ban of `level` (from 1): `first_s`, by default the settings' `ban_first_s`,
-    doubled per level, up to `ban_max_s`."""
-    doublings = min(level - 1, MAX_DOUBLINGS)
+    """Seconds of a ban of `level` (from 1; 0 is one that does not count): `first_s`, by default the
+    settings' `ban_first_s`, doubled per level, up to `ban_max_s`."""
+    doublings = min(max(0, level - 1), MAX_DOUBLINGS)
     first_s = settings.ban_first_s if first_s is None else first_s
     return float(min(settings.ban_max_s, first_s * 2.0**doublings))
 

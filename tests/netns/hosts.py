@@ -43,7 +43,13 @@ class Hosts:
             self._stack.enter_context(guard.run(_listen, port))
 
     def spawn(
-        self, never: tuple[str, ...] = (), allow: tuple[str, ...] = (), **more: int
+        self,
+        *,
+        never: tuple[str, ...] = (),
+        allow: tuple[str, ...] = (),
+        block: tuple[str, ...] = (),
+        syn_rate: int = 0,
+        syn_burst: int = 100,
     ) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         """A kernel process on the guard's host, ended with the fixture; its socket and itself."""
         options = Options(
@@ -51,7 +57,9 @@ class Hosts:
             (self.MX,),
             never=tuple(map(network, never)),
             allow=tuple(map(network, allow)),
-            **more,
+            block=tuple(map(network, block)),
+            syn_rate=syn_rate,
+            syn_burst=syn_burst,
         )
         sock, process = self.guard.run(spawn_kernel, options)
         self._stack.callback(process.wait, 10)
@@ -68,6 +76,10 @@ class Hosts:
     def welcome(self, source: str, port: int) -> bool:
         """Whether a connection from `source` is let in, however slow this host is."""
         return self._opens(source, port, WELCOME_S)
+
+    def welcome_at_once(self, source: str, port: int) -> bool:
+        """As `welcome`, for one of many: where it is dropped no time is lost."""
+        return self._opens(source, port, DROPPED_S)
 
     def dropped(self, source: str, port: int) -> bool:
         """Whether a connection from `source` gets no answer."""

@@ -31,6 +31,13 @@ def ask(sock: socket.socket, **fields: object) -> dict[str, Any]:
     return answer
 
 
+def told(sock: socket.socket) -> dict[str, Any]:
+    """What is told unasked next."""
+    sock.settimeout(5.0)
+    event: dict[str, Any] = json.loads(sock.recv(65_536))
+    return event
+
+
 def connect(path: Path) -> socket.socket:
     """Ask for a connection, as the user this thread is."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -89,14 +96,15 @@ def test_a_listener_serves_several_guards_and_tells_each_of_a_rebuilt_table(
 ) -> None:
     path = listening("--peer-uid", "0")
     with connect(path) as one, connect(path) as other:
-        assert "rebuilt" not in ask(one, verb="hello", id=1)
+        assert told(one) == told(other) == {"event": "started"}
+        assert ask(one, verb="hello", id=1) == {"id": 1, "version": 2}
         assert ask(other, verb="ban", entries=ONE_BAN, id=4) == {"id": 4}
         host.command("nft", "flush", "ruleset")
-        assert ask(one, verb="hello", id=2) == {"id": 2, "version": 1, "rebuilt": True}
-        assert ask(other, verb="hello", id=5) == {"id": 5, "version": 1, "rebuilt": True}
-        assert "rebuilt" not in ask(one, verb="hello", id=3)
+        assert told(one) == told(other) == {"event": "rebuilt"}
+        assert ask(one, verb="hello", id=2) == {"id": 2, "version": 2}
     with connect(path) as later:
-        assert "rebuilt" not in ask(later, verb="hello")
+        assert told(later) == {"event": "started"}
+        assert ask(later, verb="hello", id=3) == {"id": 3, "version": 2}
 
 
 def test_a_stranger_is_hung_up_on(listening: Callable[..., Path]) -> None:

@@ -1,0 +1,121 @@
+"""The Enforcer of this run, and what keeps it true: the feed of changes, comparisons, resets.
+
+Without a kernel process bans are held in memory, and the guard alone refuses.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import trio
+
+from gatekeeper.abc import Enforcer
+from gatekeeper.ban import Scope
+from gatekeeper.chronicle import Chronicle
+from gatekeeper.enforce.kernel_client import KernelClient
+from gatekeeper.enforce.memory import MemoryEnforcer
+from gatekeeper.guard import Guard
+from gatekeeper.health import Health
+from gatekeeper.ledger import Ledger
+from gatekeeper.policy.keys import place
+from gatekeeper.prefix import Prefix
+from gatekeeper.propagation import enforcer_feed
+from gatekeeper.reconciling import Hooks, Reconciler, Repair
+from gatekeeper.resets import Resets
+from gatekeeper.settings import Mode, Settings
+from gatekeeper.startup import Prepared
+from gatekeeper.verdict import Reason
+
+FLOOD_BAN_S: Final = 600.0  # the kernel's own lasts a minute; this one is listed and explained
+
+
+class Enforcement:
+    """One for the process. `clock` gives Unix time.
+
+    `restored` is to be set when the Ledger has what the Store had: what the kernel holds besides is
+    looked at only then.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        prepared: Prepared,
+        ledger: Ledger,
+        guard: Guard,
+        chronicle: Chronicle,
+        health: Health,
+        clock: Callable[[], float],
+    ) -> None:
+        self.restored = trio.Event()
+        self._settings = settings
+        self._ledger = ledger
+        self._guard = guard
+        self._chronicle = chronicle
+        self._lists_told = True
+        self._client: KernelClient | None = None
+        self._resets: Resets | None = None
+        if prepared.kernel is not None:
+            self._client = KernelClient(prepared.kernel[0])
+            self._resets = Resets(ledger, self._client.kill, chronicle.reset_elsewhere)
+        self.enforcer: Enforcer = self._client or MemoryEnforcer(clock)
+        self._feed = enforcer_feed(
+            ledger, self.enforcer.apply, clock=clock, on_health=health.of("enforcer")
+        )
+        hooks = Hooks(
+            prepare=self._prepare,
+            on_repair=chronicle.repaired,
+            on_lifted=chronicle.lifted_by_hand,
+            on_refused=chronicle.refused,
+            on_flood=self._on_flood,
+        )
+        self.reconciler = Reconciler(ledger, self.enforcer, self._feed, clock=clock, hooks=hooks)
+
+    async def run(self) -> None:
+        """Keep kernel and Ledger in step until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._client is not None:
+                nursery.start_soon(self._client.run, self.reconciler)
+            if self._resets is not None:
+                nursery.start_soon(self._resets.run)
+            nursery.start_soon(self._feed.run)
+            await self.restored.wait()
+            await self.reconciler.run()
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Go on with new settings; the kernel hears of their lists soon."""
+        self._settings = settings
+        self._lists_told = False
+        self.reconciler.compare()
+
+    async def aclose(self) -> None:
+        """Apply what still waits and let go. Bans in the kernel stay."""
+        await self._feed.flush()
+        await self.enforcer.aclose()
+
+    def report(self) -> Mapping[str, object]:
+        """For `status`: what was different between Ledger and kernel so far."""
+        repaired: Counter[Repair] = self.reconciler.repaired
+        return {"repaired": {repair.value: count for repair, count in repaired.items()}}
+
+    async def _prepare(self, anew: bool) -> None:
+        """Tell the kernel process what it was not started with, and have it look at its table."""
+        if self._client is None:
+            return
+        if anew or not self._lists_told:
+            await self._client.reload(self._settings.allow, self._settings.block)
+            self._lists_told = True
+        await self._client.hello()
+
+    def _on_flood(self, prefix: Prefix) -> None:
+        """The kernel drops this address for a minute. A SYN can be forged, so nobody is banned from
+        where people logged in lately, and no later ban is longer for this one."""
+        now = self._guard.now
+        self._chronicle.flood(prefix)
+        spared = self._guard.evidence.logins.neighbourhood.spared(place(prefix), now)
+        if spared or self._settings.mode is Mode.OBSERVE:
+            return
+        for scope in Scope:
+            if self._guard.banning.admits(prefix, scope, now):
+                self._ledger.ban(
+                    prefix, scope, Reason.SYN_FLOOD, seconds=FLOOD_BAN_S, escalate=False
+                )
