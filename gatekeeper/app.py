@@ -20,6 +20,7 @@ from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange
 from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Ban, Scope
+from gatekeeper.ban_verbs import BanVerbs
 from gatekeeper.breaker_watch import BreakerWatch
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.config import load
@@ -189,12 +190,13 @@ class App:
         accounts = AccountVerbs(self._guard, self._table)
         explain = Explain(self._guard, self._ledger, self._enforcement.enforcer, accounts)
         safety = SafetyVerbs(self._guard, self._ledger, self._enforcement.enforcer, pause)
+        bans = BanVerbs(self._ledger, lambda: self._settings.policy.ban_max_s)
         return Control(
             bans=self._ledger,
             enforcer=self._enforcement.enforcer,
             sessions=self._table,
             status=self._status,
-            more={**accounts.verbs(), **explain.verbs(), **safety.verbs()},
+            more={**accounts.verbs(), **explain.verbs(), **safety.verbs(), **bans.verbs()},
         )
 
     async def _accept_until_stopped(

@@ -19,7 +19,7 @@ from gatekeeper.prefix import Prefix
 from gatekeeper.reconciling import Repair
 from gatekeeper.remembered import AccountLock
 from gatekeeper.sessions import End, Session
-from gatekeeper.verdict import Verdict
+from gatekeeper.verdict import Reason, Verdict
 
 
 class Chronicle:
@@ -90,9 +90,12 @@ class Chronicle:
         )
 
     def ban(self, change: BanChange, sessions_ended: int) -> None:
-        """A ban was made or lifted."""
+        """A ban was made or lifted. Imported ones come by ten thousands, and what is asked on the
+        control socket has a line of its own."""
         if not isinstance(change, Ban):
             self._log.event("ban-lifted", scope=change.scope, prefix=change.prefix)
+            return
+        if change.reason is Reason.IMPORTED and not sessions_ended:
             return
         self._log.warning(
             "ban",

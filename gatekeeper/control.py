@@ -33,7 +33,7 @@ _BACKLOG: Final = 16
 _RECEIVE_OCTETS: Final = 16 * 1024
 _CHANGING: Final = frozenset(
     {"kick", "ban-add", "ban-del", "account-lock", "account-unlock", "familiar-add"}
-    | {"pause", "resume", "breaker-reset", "ban-flush"}
+    | {"pause", "resume", "breaker-reset", "ban-flush", "ban-add-many"}
 )  # verbs worth a line in the log
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 
@@ -164,7 +164,9 @@ def _read(line: bytes) -> Mapping[str, object]:
 
 def _log(put: Callable[..., None], request: Mapping[str, object], uid: int, result: str) -> None:
     if request.get("verb") in _CHANGING:
-        what = request.get("prefix", request.get("selector", request.get("account", "")))
+        rows = request.get("rows")
+        many = f"{len(rows)} rows" if isinstance(rows, list) else ""
+        what = request.get("prefix", request.get("selector", request.get("account", many)))
         put("control", verb=request["verb"], what=what, uid=uid, result=result,
             note=request.get("note", ""))  # fmt: skip
 

@@ -28,6 +28,7 @@ class Reason(Enum):
     OPERATOR = "operator"
     HELD_BY_KERNEL = "held-by-kernel"  # found there when nothing was known of it
     SYN_FLOOD = "syn-flood"  # too many new connections: the kernel dropped them by itself
+    IMPORTED = "imported"  # another program had banned it
     TOO_MANY_CONNECTIONS = "too-many-connections"
     BACKEND_UNAVAILABLE = "backend-unavailable"
     # A login, before the backend sees it:

@@ -41,6 +41,7 @@ LEVELS: Final = {
     "stuck": 3,
     "ledger": 4,
     "banning": 4,
+    "ban_verbs": 4,
     "breaker_watch": 4,
     "guard": 4,
     "pausing": 4,

@@ -15,6 +15,7 @@ WHY: Final[Mapping[Reason, str]] = {
     Reason.OPERATOR: "an operator did it by hand",
     Reason.HELD_BY_KERNEL: "the kernel held this ban when the guard came and knew nothing of it",
     Reason.SYN_FLOOD: "it opened connections faster than [enforce] syn_rate lets an address",
+    Reason.IMPORTED: "an operator imported it from a list or another program; its note says which",
     Reason.TOO_MANY_CONNECTIONS: "it held too many connections at once",
     Reason.BACKEND_UNAVAILABLE: "the mail server did not answer; that is held against nobody",
     Reason.REPEATED_PASSWORD: "the mail server refused this very password a moment ago; it counts"
