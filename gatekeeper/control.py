@@ -35,6 +35,7 @@ _CHANGING: Final = frozenset(
     {"kick", "ban-add", "ban-del", "account-lock", "account-unlock", "familiar-add"}
     | {"pause", "resume", "breaker-reset", "ban-flush", "ban-add-many"}
 )  # verbs worth a line in the log
+_SUBJECTS: Final = ("prefix", "selector", "account", "scope")
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -164,11 +165,16 @@ def _read(line: bytes) -> Mapping[str, object]:
 
 def _log(put: Callable[..., None], request: Mapping[str, object], uid: int, result: str) -> None:
     if request.get("verb") in _CHANGING:
-        rows = request.get("rows")
-        many = f"{len(rows)} rows" if isinstance(rows, list) else ""
-        what = request.get("prefix", request.get("selector", request.get("account", many)))
-        put("control", verb=request["verb"], what=what, uid=uid, result=result,
+        put("control", verb=request["verb"], what=_subject(request), uid=uid, result=result,
             note=request.get("note", ""))  # fmt: skip
+
+
+def _subject(request: Mapping[str, object]) -> object:
+    """What a request is about, in a word."""
+    rows = request.get("rows")
+    if isinstance(rows, list):
+        return f"{len(rows)} rows"
+    return next((request[key] for key in _SUBJECTS if key in request), "")
 
 
 def _refused(code: Code, text: str) -> Pieces:

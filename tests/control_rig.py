@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from guard_bench import SETTINGS, Bench, client
 from legs import a_session
 
+from gatekeeper.abc import HeldBan
 from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Scope
 from gatekeeper.cli import cli
@@ -21,7 +22,9 @@ from gatekeeper.errors import EnforcerError
 from gatekeeper.events import AuthResult, Client
 from gatekeeper.explain import Explain
 from gatekeeper.log import Log
+from gatekeeper.pausing import Pause
 from gatekeeper.prefix import Prefix
+from gatekeeper.safety_verbs import SafetyVerbs
 from gatekeeper.sessions import Session, SessionTable
 from gatekeeper.settings import PolicySettings, Settings
 from gatekeeper.verdict import Action, Verdict
@@ -33,7 +36,16 @@ HOME = client("198.51.100.7")
 class Enforcer(MemoryEnforcer):
     """A kernel that holds what it is told to; it may hang or fail."""
 
-    hangs = fails = False
+    hangs = fails = suspended = False
+
+    async def suspend(self, *, on: bool) -> None:
+        if self.fails:
+            raise EnforcerError("the kernel process is gone")
+        self.suspended = on
+
+    async def gone(self) -> list[HeldBan]:
+        """What `held` does when the process is gone."""
+        raise EnforcerError("the kernel process is gone")
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
         if self.hangs:
@@ -51,6 +63,9 @@ class Rig:
     bench: Bench
     enforcer: Enforcer
     table: SessionTable
+    pause: Pause
+    logged: list[bytes]
+    log: Log
 
     async def ask(self, verb: str, **arguments: object) -> dict[str, Any]:
         """The reply to one request."""
@@ -100,19 +115,30 @@ async def served(
     """A rig whose socket answers until the block ends."""
     bench = Bench(settings, never)
     table = SessionTable(lambda _session: None, lambda _session, _error: None)
-    rig = Rig(directory / "control.sock", bench, Enforcer(lambda: bench.now), table)
+    enforcer = Enforcer(lambda: bench.now)
+    pause = Pause(
+        enforcer,
+        (bench.guard.suspend,),
+        clock=lambda: bench.now,
+        on_begin=lambda _seconds, _note: None,
+        on_end=lambda _why: None,
+    )
+    logged: list[bytes] = []
+    log = Log(logged.append)
+    rig = Rig(directory / "control.sock", bench, enforcer, table, pause, logged, log)
     accounts = AccountVerbs(bench.guard, table, lambda: bench.now)
     explain = Explain(bench.guard, bench.ledger, rig.enforcer, accounts, lambda: bench.now)
+    safety = SafetyVerbs(bench.guard, bench.ledger, enforcer, pause)
     control = Control(
         bench.ledger,
         rig.enforcer,
         table,
-        bench.guard.report,
+        lambda: bench.guard.report() | pause.report(),
         lambda: bench.now,
-        {**accounts.verbs(), **explain.verbs()},
+        {**accounts.verbs(), **explain.verbs(), **safety.verbs()},
     )
-    log = Log(lambda _: None)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(pause.run)
         await nursery.start(serve, rig.path, control, log)
         yield rig
         nursery.cancel_scope.cancel()

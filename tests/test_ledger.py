@@ -58,7 +58,7 @@ def test_ban_is_found_until_it_ends(ledger: Ledger, clock: UnixClock) -> None:
     ban = rule_ban(ledger)
     assert ban == Ban(HOST, Scope.AUTH, Reason.AUTH_FAILURES, 1, START, START + 600)
     clock.now += 599.9
-    assert ledger.find(HOST, Scope.AUTH) is ban
+    assert ledger.find(HOST, Scope.AUTH) == ban
     clock.now += 0.1
     assert ledger.find(HOST, Scope.AUTH) is None
     assert ledger.bans() == []
@@ -87,7 +87,7 @@ def test_wide_ban_covers_its_entities(
     ledger: Ledger, clock: UnixClock, network: str, inside: str, outside: str
 ) -> None:
     ban = rule_ban(ledger, Prefix.parse(network))
-    assert ledger.find(entity(inside), Scope.AUTH) is ban
+    assert ledger.find(entity(inside), Scope.AUTH) == ban
     assert ledger.find(entity(inside), Scope.MX) is None
     assert ledger.find(entity(outside), Scope.AUTH) is None
     clock.now += 600
@@ -98,7 +98,7 @@ def test_wide_ban_outlasts_an_ended_narrow_one(ledger: Ledger, clock: UnixClock)
     rule_ban(ledger)
     wide = ledger.ban(HOST.widen(24), Scope.AUTH, Reason.OPERATOR, seconds=DAY_S)
     clock.now += 700
-    assert ledger.find(HOST, Scope.AUTH) is wide
+    assert ledger.find(HOST, Scope.AUTH) == wide
 
 
 def test_lifted_wide_ban_no_longer_covers(ledger: Ledger) -> None:
@@ -111,7 +111,7 @@ def test_parallel_bans_do_not_escalate(ledger: Ledger) -> None:
     """Sixteen connections reach the threshold together; one offence is one ban."""
     changes = recorded(ledger)
     first = rule_ban(ledger)
-    assert all(rule_ban(ledger) is first for _ in range(15))
+    assert all(rule_ban(ledger) == first for _ in range(15))
     assert changes == [first]
 
 
@@ -148,7 +148,7 @@ def test_operator_says_how_long_and_may_shorten(ledger: Ledger) -> None:
     assert ban is not None
     assert ban.until == START + 60
     assert ban.note == "x" * 200
-    assert ledger.find(HOST, Scope.AUTH) is ban
+    assert ledger.find(HOST, Scope.AUTH) == ban
     assert len(ledger) == 1
 
 
@@ -204,9 +204,29 @@ def test_other_lengths_are_refused_with_the_possible_ones(ledger: Ledger, text: 
 def test_lift_ends_the_ban_and_its_history(ledger: Ledger) -> None:
     ban = rule_ban(ledger)
     changes = recorded(ledger)
-    assert ledger.lift(HOST, Scope.AUTH) is ban
+    assert ledger.lift(HOST, Scope.AUTH) == ban
     assert ledger.find(HOST, Scope.AUTH) is None
     assert changes == [Lift(HOST, Scope.AUTH)]
+    assert rule_ban(ledger).level == 1
+
+
+def test_lift_that_does_not_forget_leaves_a_ban_that_has_ended(
+    ledger: Ledger, clock: UnixClock
+) -> None:
+    rule_ban(ledger)
+    changes = recorded(ledger)
+    clock.now += 60
+    assert ledger.lift(HOST, Scope.AUTH, forget=False) is not None
+    assert ledger.find(HOST, Scope.AUTH) is None
+    assert changes == [Lift(HOST, Scope.AUTH, forget=False)]
+    past = ledger.latest(HOST, Scope.AUTH)
+    assert past is not None
+    assert (past.level, past.until) == (1, clock.now)
+    assert ledger.lift(HOST, Scope.AUTH, forget=False) is None, "it has ended"
+    assert len(changes) == 1
+    assert rule_ban(ledger).level == 2
+    ledger.lift(HOST, Scope.AUTH, forget=False)
+    clock.now += PolicySettings().ban_memory_s
     assert rule_ban(ledger).level == 1
 
 
@@ -255,7 +275,7 @@ def test_restored_bans_are_in_force_and_nobody_is_told(ledger: Ledger) -> None:
     changes = recorded(ledger)
     ban = stored(HOST, START + 50)
     ledger.restore([ban])
-    assert ledger.find(HOST, Scope.AUTH) is ban
+    assert ledger.find(HOST, Scope.AUTH) == ban
     assert changes == []
 
 
@@ -357,7 +377,13 @@ def test_followers_of_the_feed_know_what_is_in_force(
         in_force = {ban for ban in followed.values() if ban.until > clock.now}
         assert set(ledger.bans()) == in_force
         assert len(ledger) == len(in_force)
-        assert ledger._wide == sum(ban.prefix.length in {24, 48} for ban in in_force)
+        for text in ("203.0.113.1", "203.0.113.9", "2001:db8::1"):
+            for scope in Scope:
+                host = entity(text)
+                keys = {(host, scope), (host.widen(24 if host.version == 4 else 48), scope)}
+                covering = {ban for ban in in_force if (ban.prefix, ban.scope) in keys}
+                found = ledger.find(host, scope)
+                assert found in covering if covering else found is None
 
 
 def test_sparing_a_prefix_lifts_its_bans_and_tells() -> None:

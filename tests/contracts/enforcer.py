@@ -132,5 +132,18 @@ class EnforcerContract:
         await enforcer.apply([Lift(prefix, Scope.AUTH) for prefix in prefixes[1:]], NOW)
         assert await held_keys(enforcer) == {("10.0.0.0", Scope.AUTH)}
 
+    async def test_what_is_held_is_held_and_changed_while_suspended(
+        self, enforcer: Enforcer
+    ) -> None:
+        await enforcer.apply([ban()], NOW)
+        await enforcer.suspend(on=True)
+        await enforcer.suspend(on=True)
+        assert await held_keys(enforcer) == {(str(ADDRESS), Scope.AUTH)}
+        await enforcer.apply([Lift(ADDRESS, Scope.AUTH), ban(CUSTOMER)], NOW)
+        assert await held_keys(enforcer) == {(str(CUSTOMER), Scope.AUTH)}
+        await enforcer.suspend(on=False)
+        await enforcer.suspend(on=False)
+        assert await held_keys(enforcer) == {(str(CUSTOMER), Scope.AUTH)}
+
     async def test_dropped_counts_are_not_negative(self, enforcer: Enforcer) -> None:
         assert all(packets >= 0 for packets in (await enforcer.dropped()).values())

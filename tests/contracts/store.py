@@ -85,6 +85,18 @@ class StoreContract:
         await store.record([Lift(V4, Scope.AUTH), ban()], NOW)
         assert await store.load(NOW) == [ban()]
 
+    async def test_lift_that_does_not_forget_leaves_the_ban_as_one_that_has_ended(
+        self, store: Store
+    ) -> None:
+        await store.record([ban(level=3), ban(V6)], NOW)
+        await store.record([Lift(V4, Scope.AUTH, forget=False)], NOW + 60)
+        loaded = {one.prefix: one for one in await store.load(NOW + 60)}
+        assert (loaded[V4].level, loaded[V4].until) == (3, NOW + 60)
+        assert loaded[V6] == ban(V6)
+        await store.record([Lift(V4, Scope.AUTH, forget=False)], NOW + 90)
+        loaded = {one.prefix: one for one in await store.load(NOW + 90)}
+        assert loaded[V4].until == NOW + 60, "it had ended"
+
     async def test_lifting_what_is_not_held_is_no_error(self, store: Store) -> None:
         await store.record([Lift(V4, Scope.AUTH)], NOW)
         assert await store.load(NOW) == []
