@@ -40,7 +40,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A row of a request; `seconds` is infinite for as long as may be, more than a year included."""
+    """A row of a request; `seconds` is infinite for as long as may be: more than a year, too."""
 
     prefix: Prefix
     scope: Scope
