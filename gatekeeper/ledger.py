@@ -1,13 +1,16 @@
 """The Ledger: the bans in force and their history, in memory, ahead of every disk and kernel.
 
-Theory of operation. A ban takes effect when `ban` has put it in a dictionary: from then on the
-guard refuses. Everything slower follows as a subscriber's work. A ban ends by its own clock: `find`
-compares instants and needs no timer. Ended bans move to a second dictionary, from which escalation
-learns the level of the next one, and leave it after `ban_memory_s`; two heaps say when, so that no
-call walks a table.
+Theory of operation. A ban takes effect when `ban` has put it in a table: from then on the guard
+refuses. Everything slower follows as a subscriber's work. A ban ends by its own clock: `find`
+compares instants and needs no timer. An ended ban stays in the table as history, from which
+escalation learns the level of the next one, and leaves it after `ban_memory_s`.
+
+At a start the Store's bans come in while sessions are served already (`restoring`). What was made
+or lifted meanwhile is newer than what the Store said, whenever its page arrives.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from math import isfinite
@@ -15,8 +18,8 @@ from typing import Final
 
 from gatekeeper.abc import BanChange, Lift
 from gatekeeper.ban import Ban, Origin, Scope
+from gatekeeper.policy.ban_table import BanTable, End
 from gatekeeper.policy.escalation import ban_seconds, next_level
-from gatekeeper.policy.expiry import Expiry
 from gatekeeper.policy.prefix_set import BANNABLE_BITS, PrefixSet
 from gatekeeper.prefix import Prefix
 from gatekeeper.settings import PolicySettings
@@ -25,9 +28,8 @@ from gatekeeper.verdict import Reason
 MAX_BANS: Final = 1_000_000  # in force; the kernel's sets are made for as many
 MAX_PAST_BANS: Final = 1_000_000  # ended, remembered for escalation
 MAX_NOTE_CHARACTERS: Final = 200
-_WIDE_BITS: Final = {4: 24, 16: 48}  # by octets of the address
 
-_Key = tuple[Prefix, Scope]
+_AUTH: Final = Scope.AUTH
 
 
 def bannable(prefix: Prefix) -> Prefix:
@@ -62,13 +64,11 @@ class Ledger:
         self._never = PrefixSet(never)
         self._clock = clock
         self._capacity = capacity
-        self._in_force: dict[Scope, dict[Prefix, Ban]] = {scope: {} for scope in Scope}
-        self._auth = self._in_force[Scope.AUTH]  # `find` is on every event's path, and an Enum's
-        self._mx = self._in_force[Scope.MX]  # hash is slow
-        self._wide = 0  # bans of a /24 or /48 among those in force
-        self._past: dict[_Key, Ban] = {}
-        self._ends: Expiry[_Key] = Expiry()
-        self._forgotten: Expiry[_Key] = Expiry()
+        self._table = BanTable()
+        self._auth = self._table.shards(Scope.AUTH)  # `find` is on every event's path
+        self._mx = self._table.shards(Scope.MX)
+        self._ends = self._table.ends
+        self._lifted: dict[tuple[Prefix, Scope], float | None] | None = None  # see `restoring`
         self._subscribers: list[Callable[[BanChange], None]] = []
 
     @property
@@ -78,8 +78,7 @@ class Ledger:
 
     def __len__(self) -> int:
         """The number of bans in force."""
-        self.prune()
-        return len(self._ends)
+        return self._table.in_force(self._clock())
 
     def exempt(self, prefix: Prefix) -> bool:
         """Whether `prefix` lies in, or covers, a prefix that is never banned."""
@@ -88,47 +87,49 @@ class Ledger:
     def spare(self, never: Iterable[Prefix]) -> list[Ban]:
         """Replace the prefixes never banned, and lift the bans that now hit one; those."""
         self._never = PrefixSet(never)
-        freed = [ban for ban in self.bans() if self.exempt(ban.prefix)]
-        for ban in freed:
-            self.lift(ban.prefix, ban.scope)
-        return freed
+        hit = [
+            (prefix, scope)
+            for page in self.slices(MAX_BANS)
+            for prefix, scope, _ in page
+            if self.exempt(prefix)
+        ]
+        return [ban for key in hit if (ban := self.lift(*key)) is not None]
 
     def find(self, entity: Prefix, scope: Scope) -> Ban | None:
         """The ban in force that keeps `entity` (a /32 or /64) out of `scope`, if any."""
-        bans = self._auth if scope is Scope.AUTH else self._mx
-        ban = bans.get(entity)
-        if ban is not None and ban.until > self._clock():
-            return ban
-        if not self._wide:
-            return None
-        ban = bans.get(entity.widen(_WIDE_BITS[len(entity.packed)]))
-        return ban if ban is not None and ban.until > self._clock() else None
+        packed = entity.packed
+        key = packed if len(packed) == 4 else packed[:8]
+        shards = self._auth if scope is _AUTH else self._mx
+        if key in shards[key[-1]] or self._ends.wide:
+            return self._table.covering(entity, scope, self._clock())
+        return None
 
     def latest(self, prefix: Prefix, scope: Scope) -> Ban | None:
         """The last ban of just this prefix, in force or remembered; None where none is known."""
-        self.prune()
-        return self._in_force[scope].get(prefix) or self._past.get((prefix, scope))
+        if not _has_table(prefix):
+            return None
+        ban = self._table.latest(prefix, scope)
+        if ban is None or ban.until + self._settings.ban_memory_s <= self._clock():
+            return None
+        return ban
 
     def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
         """Seconds left of the ban of just this prefix, None where none is in force."""
-        ban = self._in_force[scope].get(prefix)
-        left = 0.0 if ban is None else ban.until - self._clock()
-        return left if left > 0 else None
+        if not _has_table(prefix):
+            return None
+        left_s = self._table.until(prefix, scope) - self._clock()
+        return left_s if left_s > 0 else None
 
-    def slices(self, size: int) -> Iterator[list[tuple[Prefix, Scope, float]]]:
+    def slices(self, size: int) -> Iterator[list[End]]:
         """Prefix, scope and end of the bans in force, so many at a time. The Ledger may change
         between two; what is in force throughout is among them once."""
-        for scope, bans in self._in_force.items():
-            prefixes = iter(tuple(bans))
-            while page := list(islice(prefixes, size)):
-                now = self._clock()
-                held = (bans.get(prefix) for prefix in page)
-                yield [(it.prefix, scope, it.until) for it in held if it and it.until > now]
+        places = self._table.places()
+        while page := list(islice(places, size)):
+            yield self._table.ends_at(page, self._clock())
 
     def bans(self) -> list[Ban]:
         """Every ban in force, in no particular order."""
-        self.prune()
-        return [ban for bans in self._in_force.values() for ban in bans.values()]
+        return list(self._table.bans(self._clock()))
 
     def ban(
         self,
@@ -158,57 +159,66 @@ class Ledger:
             return None
         now = self._clock()
         self._advance(now)
-        held = self._in_force[scope].get(prefix)
-        if held is not None and origin is Origin.RULE:
-            return held
-        last = held or self._past.get((prefix, scope))
+        last = self.latest(prefix, scope)
+        if last is not None and last.until > now and origin is Origin.RULE:
+            return last
         level = next_level(last, now, self._settings) if escalate else last.level if last else 0
         until = now + (ban_seconds(level, self._settings, first_s) if seconds is None else seconds)
         ban = Ban(prefix, scope, reason, level, now, until, origin, _storable(note))
-        self._make_room(ban)
-        self._put(ban)
+        self._put(ban, now)
         self._tell(ban)
         return ban
 
     def lift(self, prefix: Prefix, scope: Scope, *, forget: bool = True) -> Ban | None:
         """Take back the ban of `prefix` and forget its history; the ban, None where none was.
 
-        Subscribers are told of the `Lift` even where there was history only: stores keep it too.
+        Subscribers are told of the `Lift` even where there was history only: stores keep it too;
+        and while a Store is being restored whatever is known, for it may be in a later page.
         Without `forget` the ban becomes history, as one that ends now.
         Raises `ValueError` for a prefix no ban can be made for.
         """
         prefix = bannable(prefix)
         now = self._clock()
         self._advance(now)
-        key = (prefix, scope)
-        ban = self._take(key)
+        last = self.latest(prefix, scope)
+        ban = last if last is not None and last.until > now else None
+        known = ban if not forget else last
         if forget:
-            if self._forget(key) or ban is not None:
-                self._tell(Lift(prefix, scope))
+            self._table.take(prefix, scope)
         elif ban is not None:
-            self._remember(key, replace(ban, until=now))
-            self._tell(Lift(prefix, scope, forget=False))
+            self._table.put(replace(ban, until=now), now)
+        if known is not None or self._lifted is not None:
+            self._tell_lift(Lift(prefix, scope, forget), now)
         return ban
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """While a Store's bans come in by several calls of `restore`: what is lifted meanwhile is
+        not brought back by a later one. Not to be entered twice at once."""
+        self._lifted = {}
+        try:
+            yield
+        finally:
+            self._lifted = None
 
     def restore(self, bans: Iterable[Ban]) -> None:
         """Take in bans from a Store or another node; subscribers are not told.
 
         Ended ones become history. What is exempt by now, or no ban can be made for, is left out;
         of two for the same prefix and scope the one made later stays.
+        Costs some microseconds a ban: where there are many, one slice at a time; see `restoring`.
         """
         now = self._clock()
         self._advance(now)
-        for ban in bans:
-            if self._restorable(ban):
-                self._take((ban.prefix, ban.scope))
-                self._make_room(ban)
-                self._put(ban)
-        self._advance(now)
+        for each in bans:
+            ban = self._as_lifted(each) if self._lifted else each
+            if ban is not None and self._restorable(ban, now):
+                self._put(ban, now)
 
     def prune(self) -> None:
-        """Move ended bans to the history and forget what is past memory.
+        """Forget what is past memory, a bounded part of it: to be called now and then.
 
-        Costs what has ended since the last call of any method that changes the Ledger.
+        Methods that change the Ledger do so too.
         """
         self._advance(self._clock())
 
@@ -224,59 +234,53 @@ class Ledger:
         for callback in tuple(self._subscribers):
             callback(change)
 
-    def _put(self, ban: Ban) -> None:
-        key = (ban.prefix, ban.scope)
-        bans = self._in_force[ban.scope]
-        self._wide += ban.prefix not in bans and _is_wide(ban.prefix)
-        bans[ban.prefix] = ban
-        self._ends.put(key, ban.until)
+    def _tell_lift(self, lift: Lift, now: float) -> None:
+        if self._lifted is not None:
+            self._lifted[lift.prefix, lift.scope] = None if lift.forget else now
+        self._tell(lift)
 
-    def _take(self, key: _Key) -> Ban | None:
-        prefix, scope = key
-        ban = self._in_force[scope].pop(prefix, None)
-        if ban is not None:
-            self._wide -= _is_wide(prefix)
-            self._ends.discard(key)
-        return ban
+    def _put(self, ban: Ban, now: float) -> None:
+        """Put `ban` into the table, and make room for it there."""
+        if self._ends.coming >= self._capacity and ban.until > now:
+            self._make_room(ban, now)
+        self._table.put(ban, now)
 
-    def _forget(self, key: _Key) -> bool:
-        self._forgotten.discard(key)
-        return self._past.pop(key, None) is not None
-
-    def _remember(self, key: _Key, ban: Ban) -> None:
-        self._past[key] = ban
-        self._forgotten.put(key, ban.until + self._settings.ban_memory_s)
+    def _make_room(self, ban: Ban, now: float) -> None:
+        if self._table.until(ban.prefix, ban.scope) > now:
+            return  # it takes the place of one
+        while self._ends.coming >= self._capacity:
+            # Those that ended a moment ago may be counted still; being soonest, they go first.
+            soonest = self._table.take_soonest()
+            if soonest is not None and soonest.until > now:
+                self._tell_lift(Lift(soonest.prefix, soonest.scope), now)
 
     def _advance(self, now: float) -> None:
-        for key in self._ends.pop_due(now):
-            ban = self._take(key)
-            if ban is not None:
-                self._remember(key, ban)
-        for key in self._forgotten.pop_due(now):
-            del self._past[key]
-        while len(self._past) > MAX_PAST_BANS:
-            soonest = self._forgotten.pop_soonest()
-            if soonest is not None:
-                del self._past[soonest]
+        self._table.advance(now)
+        self._table.forget(now - self._settings.ban_memory_s, MAX_PAST_BANS)
 
-    def _make_room(self, ban: Ban) -> None:
-        if ban.prefix in self._in_force[ban.scope] or len(self._ends) < self._capacity:
-            return
-        soonest = self._ends.pop_soonest()
-        if soonest is not None and self._take(soonest) is not None:
-            self._tell(Lift(*soonest))
+    def _as_lifted(self, ban: Ban) -> Ban | None:
+        """`ban` of a Store after what was lifted since; None where it is to be forgotten."""
+        lifted = self._lifted or {}
+        key = (ban.prefix, ban.scope)
+        if key not in lifted:
+            return ban
+        ended_at = lifted[key]
+        return None if ended_at is None else replace(ban, until=min(ban.until, ended_at))
 
-    def _restorable(self, ban: Ban) -> bool:
-        known = self._in_force[ban.scope].get(ban.prefix) or self._past.get((ban.prefix, ban.scope))
-        if known is not None and known.since >= ban.since:
+    def _restorable(self, ban: Ban, now: float) -> bool:
+        prefix = ban.prefix
+        if not (_has_table(prefix) and isfinite(ban.until)):
             return False
-        return ban.prefix.length in BANNABLE_BITS[ban.prefix.version] and not self.exempt(
-            ban.prefix
-        )
+        if ban.until + self._settings.ban_memory_s <= now or self.exempt(prefix):
+            return False
+        if self._table.until(prefix, ban.scope) == 0:
+            return True
+        known = self._table.latest(prefix, ban.scope)
+        return known is None or known.since < ban.since
 
 
-def _is_wide(prefix: Prefix) -> bool:
-    return prefix.length == _WIDE_BITS[len(prefix.packed)]
+def _has_table(prefix: Prefix) -> bool:
+    return prefix.length in BANNABLE_BITS[prefix.version]
 
 
 def _storable(note: str) -> str:

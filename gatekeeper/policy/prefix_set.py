@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from gatekeeper.prefix import Prefix, mask
+from gatekeeper.prefix import Prefix
 
 BANNABLE_BITS: Final = {4: (24, 32), 6: (48, 64)}  # lengths the kernel's sets exist for
 
@@ -17,17 +17,18 @@ class PrefixSet:
     __slots__ = ("_inside", "_networks")
 
     def __init__(self, prefixes: Iterable[Prefix] = ()) -> None:
-        self._networks: dict[tuple[int, int], set[bytes]] = {}
+        # By octets of the address and by length: the network as a number without its host bits.
+        self._networks: dict[int, dict[int, set[int]]] = {4: {}, 16: {}}
         self._inside: set[Prefix] = set()
         for prefix in prefixes:
-            key = (prefix.version, prefix.length)
-            self._networks.setdefault(key, set()).add(prefix.packed)
+            networks = self._networks[len(prefix.packed)].setdefault(prefix.length, set())
+            networks.add(int.from_bytes(prefix.packed) >> len(prefix.packed) * 8 - prefix.length)
             for bits in BANNABLE_BITS[prefix.version]:
                 if bits < prefix.length:
                     self._inside.add(prefix.widen(bits))
 
     def __bool__(self) -> bool:
-        return bool(self._networks)
+        return any(self._networks.values())
 
     def overlaps(self, prefix: Prefix) -> bool:
         """Whether `prefix` (of a bannable length) lies in one of these, or covers one.
@@ -36,10 +37,10 @@ class PrefixSet:
         """
         if prefix in self._inside:
             return True
-        version = prefix.version
-        return any(
-            length <= prefix.length
-            and family == version
-            and mask(prefix.packed, length) in networks
-            for (family, length), networks in self._networks.items()
-        )
+        packed, bits = prefix
+        number = int.from_bytes(packed)
+        width = len(packed) * 8
+        for length, networks in self._networks[len(packed)].items():
+            if length <= bits and number >> (width - length) in networks:
+                return True
+        return False

@@ -1,0 +1,151 @@
+"""Which bans end when, to a quarter of a minute: counting them must not cost a walk.
+
+Theory of operation. A bucket holds the places of what ends within `SPAN_S`, end to end in one
+bytearray, and how many of them are so still. What is put off or taken leaves its place behind,
+stale; a bucket is swept when more than half of it is. A bucket whose time is over turns from
+coming to over as a whole: half a million bans with one end cost as much as one. Whoever needs the
+instant itself reads the row.
+"""
+
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from gatekeeper.policy.ban_rows import PLACE_OCTETS
+
+SPAN_S: Final = 16.0  # seven days of them take 8 MB; shorter ones cost more than they sort
+_SWEEP_FLOOR: Final = 64  # stale ones that are not worth a sweep
+
+
+class _Bucket:
+    __slots__ = ("live", "over", "places", "wide")
+
+    def __init__(self, over: bool) -> None:
+        self.places = bytearray()
+        self.live = 0
+        self.wide = 0
+        self.over = over
+
+
+class EndBuckets:
+    """`is_live(place, number)` says whether what is at `place` ends in the bucket `number`."""
+
+    __slots__ = ("_buckets", "_coming", "_front", "_is_live", "_over", "coming", "over", "wide")
+
+    def __init__(self, is_live: Callable[[bytes, int], bool]) -> None:
+        self.coming = 0  # how many are in buckets whose time is not over
+        self.over = 0  # how many in the others
+        self.wide = 0  # of a /24 or /48, among those coming
+        self._is_live = is_live
+        self._buckets: dict[int, _Bucket] = {}
+        self._coming: list[int] = []  # heaps of their numbers; some are stale
+        self._over: list[int] = []
+        self._front = 0
+
+    def add(self, number: int, place: bytes, *, wide: bool) -> None:
+        """What is at `place` ends in the bucket `number`."""
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = _Bucket(number < self._front)
+            self._queue(number, bucket.over)
+        bucket.places += place
+        self._count(bucket, 1, wide)
+
+    def remove(self, number: int, *, wide: bool) -> None:
+        """One that was added to this bucket is live no longer."""
+        bucket = self._buckets[number]
+        self._count(bucket, -1, wide)
+        if not bucket.live:
+            del self._buckets[number]
+        elif len(bucket.places) > PLACE_OCTETS * (_SWEEP_FLOOR + 2 * bucket.live):
+            bucket.places = bytearray().join(set(self._live(number, bucket)))
+
+    def advance(self, front: int) -> None:
+        """The time of all buckets before `front` is over. It may lie before the last one, when a
+        clock was put back; that costs a look at every bucket."""
+        if front < self._front:
+            self._rewind(front)
+        self._front = front
+        while self._coming and self._coming[0] < front:
+            number = heappop(self._coming)
+            bucket = self._buckets.get(number)
+            if bucket is not None and not bucket.over:
+                self._turn(bucket)
+                self._queue(number, over=True)
+
+    def is_coming(self, number: int) -> bool:
+        """Whether the time of this bucket, which has something in it, is not over."""
+        return not self._buckets[number].over
+
+    def first(self) -> Iterator[bytes]:
+        """The places in the coming bucket that ends first; one may come twice."""
+        while self._coming:
+            bucket = self._buckets.get(self._coming[0])
+            if bucket is not None and not bucket.over:
+                return self._live(self._coming[0], bucket)
+            heappop(self._coming)
+        return iter(())
+
+    def current(self) -> set[bytes]:
+        """The places in the bucket whose time is now: some have ended already."""
+        bucket = self._buckets.get(self._front)
+        return set() if bucket is None else set(self._live(self._front, bucket))
+
+    def oldest(self, before: float, most: int) -> list[bytes]:
+        """Up to `most` places of the bucket that was over first, if its number is below `before`.
+
+        The caller removes those that are live. One may come twice.
+        """
+        while self._over:
+            number = self._over[0]
+            bucket = self._buckets.get(number)
+            if bucket is None or not bucket.over:
+                heappop(self._over)
+                continue
+            if number >= before:
+                return []
+            cut = max(0, len(bucket.places) - PLACE_OCTETS * most)
+            taken, bucket.places = bucket.places[cut:], bucket.places[:cut]
+            live = self._is_live
+            if found := [place for place in _split(taken) if live(place, number)]:
+                return found
+        return []
+
+    def _live(self, number: int, bucket: _Bucket) -> Iterator[bytes]:
+        live = self._is_live
+        return (place for place in _split(bucket.places) if live(place, number))
+
+    def _count(self, bucket: _Bucket, change: int, wide: bool) -> None:
+        bucket.live += change
+        bucket.wide += change * wide
+        if bucket.over:
+            self.over += change
+        else:
+            self.coming += change
+            self.wide += change * wide
+
+    def _turn(self, bucket: _Bucket) -> None:
+        """From coming to over, or back."""
+        sign = -1 if bucket.over else 1
+        bucket.over = not bucket.over
+        self.coming -= sign * bucket.live
+        self.over += sign * bucket.live
+        self.wide -= sign * bucket.wide
+
+    def _rewind(self, front: int) -> None:
+        for number, bucket in self._buckets.items():
+            if bucket.over and number >= front:
+                self._turn(bucket)
+                self._queue(number, over=False)
+
+    def _queue(self, number: int, over: bool) -> None:
+        heap = self._over if over else self._coming
+        heappush(heap, number)
+        if len(heap) > _SWEEP_FLOOR + 2 * len(self._buckets):
+            heap[:] = [number for number, it in self._buckets.items() if it.over == over]
+            heapify(heap)
+
+
+def _split(places: bytearray) -> Iterator[bytes]:
+    whole = bytes(places)
+    return (whole[at : at + PLACE_OCTETS] for at in range(0, len(whole), PLACE_OCTETS))
