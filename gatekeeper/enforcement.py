@@ -23,7 +23,7 @@ from gatekeeper.propagation import enforcer_feed
 from gatekeeper.reconciling import Hooks, Reconciler, Repair
 from gatekeeper.resets import Resets
 from gatekeeper.settings import Mode, Settings
-from gatekeeper.startup import Prepared
+from gatekeeper.startup import Prepared, never_banned
 from gatekeeper.verdict import Reason
 
 FLOOD_BAN_S: Final = 600.0  # the kernel's own lasts a minute; this one is listed and explained
@@ -102,8 +102,10 @@ class Enforcement:
         if self._client is None:
             return
         if anew or not self._lists_told:
-            await self._client.reload(self._settings.allow, self._settings.block)
-            self._lists_told = True
+            # New balancers and backends too: its never list is the one of the start.
+            settings = self._settings
+            await self._client.reload(sorted(never_banned(settings)), settings.block)
+            self._lists_told = settings is self._settings  # or there are newer ones
         await self._client.hello()
 
     def _on_flood(self, prefix: Prefix) -> None:
@@ -112,7 +114,7 @@ class Enforcement:
         now = self._guard.now
         self._chronicle.flood(prefix)
         spared = self._guard.evidence.logins.neighbourhood.spared(place(prefix), now)
-        if spared or self._settings.mode is Mode.OBSERVE:
+        if spared or self._settings.mode is Mode.OBSERVE or self._guard.suspended:
             return
         for scope in Scope:
             if self._guard.banning.admits(prefix, scope, now):
