@@ -113,9 +113,14 @@ class EnforcerNews(Protocol):
 class Store(Protocol):
     """Durable bans and their history. Losing it never stops a verdict."""
 
-    async def load(self, now: float) -> list[Ban]:
+    async def load(self, now: float, after: Ban | None = None) -> list[Ban]:
         """The latest ban of every prefix and scope still of interest: those in force at Unix time
-        `now`, and ended ones young enough for escalation to count. Raises `StoreError`."""
+        `now`, and ended ones young enough for escalation to count.
+
+        A page of them, of a size and in an order of the Store's own: the first one, or the one
+        `after` the last ban of another; empty where there are no more. What is recorded between two
+        pages may be among the later ones or not. Raises `StoreError`.
+        """
         ...
 
     async def record(self, changes: Sequence[BanChange], now: float) -> None:

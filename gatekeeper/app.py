@@ -26,7 +26,7 @@ from gatekeeper.chronicle import Chronicle
 from gatekeeper.config import load
 from gatekeeper.control import SOCKET_NAME, Control
 from gatekeeper.control import serve as serve_control
-from gatekeeper.durable import load_account_secret, open_store
+from gatekeeper.durable import Restore, load_account_secret, open_store
 from gatekeeper.enforcement import Enforcement
 from gatekeeper.errors import GatekeeperError
 from gatekeeper.explain import Explain
@@ -147,7 +147,7 @@ class App:
             outer.cancel_scope.cancel()
 
     async def _serve(self, outer: trio.Nursery, signals: AsyncIterator[int]) -> None:
-        store = await open_store(
+        store, restore = await open_store(
             self._settings, self._ledger, self._guard, self._health.of("store")
         )
         store_follows = store_feed(
@@ -159,7 +159,7 @@ class App:
             clock=time.time,
             on_health=self._health.of("store"),
         )
-        self._enforcement.restored.set()
+        outer.start_soon(self._take_in, restore)
         outer.start_soon(self._prune_forever)
         outer.start_soon(store_follows.run)
         outer.start_soon(remembering.run)
@@ -179,6 +179,7 @@ class App:
             await self._accept_until_stopped(sessions, signals)
             await self._drain()
             sessions.cancel_scope.cancel()
+        restore.stop()
         with trio.move_on_after(_GOODBYE_S):
             await self._enforcement.aclose()
             await store_follows.flush()
@@ -198,6 +199,13 @@ class App:
             status=self._status,
             more={**accounts.verbs(), **explain.verbs(), **safety.verbs(), **bans.verbs()},
         )
+
+    async def _take_in(self, restore: Restore) -> None:
+        """Have the Store's bans in the Ledger; only then compare it with the kernel."""
+        if await restore.run():
+            self._log.event("restored", bans=len(self._ledger))
+        if not restore.stopped:
+            self._enforcement.restored.set()
 
     async def _accept_until_stopped(
         self, sessions: trio.Nursery, signals: AsyncIterator[int]

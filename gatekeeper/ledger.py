@@ -251,7 +251,9 @@ class Ledger:
         while self._ends.coming >= self._capacity:
             # Those that ended a moment ago may be counted still; being soonest, they go first.
             soonest = self._table.take_soonest()
-            if soonest is not None and soonest.until > now:
+            if soonest is None:
+                return
+            if soonest.until > now:
                 self._tell_lift(Lift(soonest.prefix, soonest.scope), now)
 
     def _advance(self, now: float) -> None:

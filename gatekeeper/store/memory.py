@@ -27,8 +27,10 @@ class MemoryStore:
         self._memories: dict[Key, Kept] = {}
         self._prune_memories_at = PRUNE_FLOOR
 
-    async def load(self, now: float) -> list[Ban]:
-        """See `gatekeeper.abc.Store.load`; never raises."""
+    async def load(self, now: float, after: Ban | None = None) -> list[Ban]:
+        """See `gatekeeper.abc.Store.load`; all in one page. Never raises."""
+        if after is not None:
+            return []
         return [ban for ban in self._bans.values() if self._of_interest(ban, now)]
 
     async def record(self, changes: Sequence[BanChange], now: float) -> None:

@@ -31,9 +31,17 @@ Result = TypeVar("Result")
 BUSY_TIMEOUT_S: Final = 5.0  # how long another program, say a backup, may hold the file
 FILE_MODE: Final = 0o600
 
+PAGE: Final = 5_000  # bans read in one go: some 15 ms in the thread, 2 MB as records
+
+# In the order of the table itself; the + keeps SQLite from sorting all that an index on `until`
+# would find, once for each page.
 _SELECT: Final = (
-    "SELECT prefix, scope, reason, level, since, until, origin, note FROM ban WHERE until > ?"
+    "SELECT prefix, scope, reason, level, since, until, origin, note FROM ban"
+    " WHERE (prefix, scope) > (?, ?) AND +until > ? ORDER BY prefix, scope LIMIT ?"
 )
+_SCOPES: Final = {scope.value: scope for scope in Scope}
+_REASONS: Final = {reason.value: reason for reason in Reason}
+_ORIGINS: Final = {origin.value: origin for origin in Origin}
 _PUT: Final = "INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _LIFT: Final = "DELETE FROM ban WHERE prefix = ? AND scope = ?"
 _END: Final = "UPDATE ban SET until = min(until, ?) WHERE prefix = ? AND scope = ?"
@@ -65,10 +73,10 @@ class SqliteStore:
 
         return cls(await trio.to_thread.run_sync(connect), path, memory_s)
 
-    async def load(self, now: float) -> list[Ban]:
-        """See `gatekeeper.abc.Store.load`."""
+    async def load(self, now: float, after: Ban | None = None) -> list[Ban]:
+        """See `gatekeeper.abc.Store.load`; pages of at most `PAGE`."""
         oldest = now - self._memory_s
-        return await self._in_thread(lambda: _select(self._connection, oldest))
+        return await self._in_thread(lambda: _select(self._connection, oldest, after))
 
     async def record(self, changes: Sequence[BanChange], now: float) -> None:
         """See `gatekeeper.abc.Store.record`; one transaction."""
@@ -135,8 +143,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _select(connection: sqlite3.Connection, oldest: float) -> list[Ban]:
-    return [_ban(row) for row in connection.execute(_SELECT, (oldest,))]
+def _select(connection: sqlite3.Connection, oldest: float, after: Ban | None) -> list[Ban]:
+    key = ("", "") if after is None else (str(after.prefix), after.scope.value)
+    rows = connection.execute(_SELECT, (*key, oldest, PAGE)).fetchall()
+    return [_ban(row) for row in rows]
 
 
 def _write(
@@ -184,13 +194,13 @@ def _ban(row: tuple[str, str, str, int, float, float, str, str]) -> Ban:
     try:
         return Ban(
             Prefix.parse(prefix),
-            Scope(scope),
-            Reason(reason),
+            _SCOPES[scope],
+            _REASONS[reason],
             level,
             since,
             until,
-            Origin(origin),
+            _ORIGINS[origin],
             note,
         )
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise sqlite3.DatabaseError(f"row {prefix!r}: {error}") from error
