@@ -14,8 +14,10 @@ import click
 from gatekeeper import __version__
 from gatekeeper.cli.accounts import account
 from gatekeeper.cli.ban import ban
+from gatekeeper.cli.ban_export import export
 from gatekeeper.cli.exits import FAILED, exit_code, say
 from gatekeeper.cli.explain import explain
+from gatekeeper.cli.import_bans import crowdsec, fail2ban, list_
 from gatekeeper.cli.import_logs import import_
 from gatekeeper.cli.options import config_option
 from gatekeeper.cli.safety import breaker, pause, resume
@@ -117,6 +119,10 @@ cli.add_command(resume)
 cli.add_command(breaker)
 cli.add_command(status)
 cli.add_command(import_)
+import_.add_command(fail2ban)
+import_.add_command(crowdsec)
+import_.add_command(list_)
+ban.add_command(export)
 cli.add_command(simulate)
 
 
