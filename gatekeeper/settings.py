@@ -114,6 +114,7 @@ class EnforceSettings:
     nft: bool = True
     syn_rate: int = 25  # new connections a second of one address, on average; 0: no meter
     syn_burst: int = 100  # and at once
+    xdp: tuple[str, ...] = ()  # interfaces whose drivers drop what is banned
 
 
 @dataclass(frozen=True, slots=True)

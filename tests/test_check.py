@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gatekeeper.check import Finding, Severity, check, host
+from gatekeeper.check import Finding, Severity, check, host, xdp
 from gatekeeper.check.backends import check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
+from gatekeeper.check.xdp import check_xdp
 from gatekeeper.events import MailProtocol
 from gatekeeper.settings import (
     BackendSettings,
@@ -277,6 +278,48 @@ def test_nft_switched_off_says_what_is_left(tmp_path: Path, closed: Endpoint) ->
     )
     (finding,) = check_kernel(settings)
     assert "bans then hold in the guard alone" in finding.text
+
+
+def xdp_findings(directory: Path, closed: Endpoint, *interfaces: str) -> list[str]:
+    settings = some_settings(directory, closed)
+    settings = dataclasses.replace(settings, enforce=EnforceSettings(xdp=interfaces))
+    program, mounts = directory / "x.bpf.o", directory / "mounts"
+    return [finding.text for finding in check_xdp(settings, program, mounts)]
+
+
+def test_xdp_is_not_looked_at_where_it_is_not_asked_for(tmp_path: Path, closed: Endpoint) -> None:
+    assert xdp_findings(tmp_path, closed) == []
+
+
+def test_xdp_says_each_thing_that_is_missing(
+    tmp_path: Path, closed: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent, not_built = xdp_findings(tmp_path, closed, "lo", "nope0")
+    assert absent.startswith('there is no interface "nope0"; nftables drops')
+    assert not_built.startswith("XDP object was not built (clang); nftables drops")
+    (tmp_path / "x.bpf.o").touch()
+    monkeypatch.setattr(xdp, "_LIBRARY", "libno-such-thing.so.1")
+    (not_installed,) = xdp_findings(tmp_path, closed, "lo")
+    assert not_installed.startswith("libno-such-thing.so.1 is not installed (libbpf1)")
+
+
+@pytest.mark.parametrize(
+    ("mounts", "mounted"),
+    [
+        ("bpf /sys/fs/bpf bpf rw,mode=700 0 0\n", True),
+        ("sysfs /sys sysfs rw 0 0\nbpf /run/bpf bpf rw 0 0\n", False),
+    ],
+)
+def test_xdp_needs_rights_and_a_bpffs(
+    tmp_path: Path, closed: Endpoint, mounts: str, mounted: bool
+) -> None:
+    (tmp_path / "x.bpf.o").touch()
+    (tmp_path / "mounts").write_text(mounts)
+    findings = xdp_findings(tmp_path, closed, "lo")
+    if any("bpf(2) is not permitted" in finding for finding in findings):
+        pytest.skip("bpf(2) is not permitted here")
+    assert [finding for finding in findings if "no bpffs is mounted" in finding] == findings
+    assert bool(findings) != mounted
 
 
 def test_everything_errors_first(tmp_path: Path, listening: Endpoint, closed: Endpoint) -> None:

@@ -144,6 +144,12 @@ sessions = 50
     assert (settings.limits.drain_s, settings.limits.sessions) == (0, 50)
 
 
+def test_interfaces_have_the_names_that_linux_gives(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, GOOD + '[enforce]\nxdp = ["eth0", "br0.100"]\n'))
+    assert settings.enforce.xdp == ("eth0", "br0.100")
+    assert load(write(tmp_path, GOOD)).enforce.xdp == ()
+
+
 def test_relative_paths_start_at_the_file_that_names_them(tmp_path: Path) -> None:
     drop_in = '[tls]\nprivate_key = "k.pem"'
     (pair,) = load(write(tmp_path, GOOD, tls=drop_in)).tls.pairs
@@ -273,7 +279,11 @@ address = "127.0.0.1:993"
         ("limits.sessions = 1.5", "[limits] sessions: wants a whole number, not a number"),
         ("limits.sessions = 0", "[limits] sessions: out of range: 0"),
         ("limits.handshake_timeout = true", "[limits] handshake_timeout: wants a number, not true"),
-        ('enforce.xdp = ["eth0"]', "[enforce] xdp: this version has no XDP"),
+        ('enforce.xdp = ["eth0/1"]', '[enforce] xdp: not an interface name: "eth0/1"'),
+        ('enforce.xdp = ["eth0,lo"]', '[enforce] xdp: not an interface name: "eth0,lo"'),
+        ('enforce.xdp = [".."]', '[enforce] xdp: not an interface name: ".."'),
+        ('enforce.xdp = ["a23456789012345x"]', "[enforce] xdp: not an interface name"),
+        ('enforce = {xdp = ["eth0"], nft = false}', "[enforce] xdp: needs nft = true"),
         ('enforce.nft = "yes"', "[enforce] nft: wants true or false, not a string"),
         ('store.url = "sqlite://x"', '[store] url: wants "sqlite:///PATH" or "memory:"'),
         ('store.url = "valkey://h:1/0"', '[store] url: wants "sqlite:///PATH" or "memory:"'),

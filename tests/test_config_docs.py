@@ -37,7 +37,7 @@ SECTIONS: list[tuple[str, type, Names]] = [
     ("`[[tls.sni]]`", SniSettings, PAIR),
     ("`[[listener]]`", ListenerSettings, {}),
     ("`[backend.NAME]`", BackendSettings, {"name": []}),
-    ("`[enforce]`", EnforceSettings, {"nft": ["nft", "xdp"]}),
+    ("`[enforce]`", EnforceSettings, {}),
     ("`[policy]`", PolicySettings, {}),
     ("`[account.NAME]`", AccountSettings, {}),
     ("`[limits]`", LimitSettings, {}),

@@ -13,6 +13,7 @@ from gatekeeper.check.backends import check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.finding import Finding, Severity
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
+from gatekeeper.check.xdp import check_xdp
 from gatekeeper.control import SOCKET_NAME
 from gatekeeper.settings import Settings
 
@@ -31,6 +32,7 @@ def check(settings: Settings) -> list[Finding]:
         *check_secrecy(settings),
         *check_reach(settings),
         *check_kernel(settings),
+        *check_xdp(settings),
     ]
     return sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)
 

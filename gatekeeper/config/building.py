@@ -151,9 +151,10 @@ def _enforce(section: Section) -> EnforceSettings:
         nft=section.take("nft", values.boolean, defaults.nft),
         syn_rate=section.take("syn_rate", values.count, defaults.syn_rate),
         syn_burst=section.take("syn_burst", values.count, defaults.syn_burst),
+        xdp=section.each("xdp", values.interface),
     )
-    if section.each("xdp", values.text):
-        section.blame("xdp", "this version has no XDP: leave the list empty")
+    if settings.xdp and not settings.nft:
+        section.blame("xdp", "needs nft = true: XDP is the short cut, nftables the rule")
     section.done()
     return settings
 

@@ -21,6 +21,7 @@ LONGEST_S: Final = 366 * 86400.0  # a year and a day: what is longer is a slip, 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it stands in logs and metrics
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # RFC 1035 2.3.4: 63 octets
 _HOST: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
+_INTERFACE: Final = re.compile(r"(?!\.{1,2}$)[!-+\-.0-9;-~]{1,15}")  # "," is between them
 _WILDCARDS: Final = ("*", "")
 
 E = TypeVar("E", bound=Enum)
@@ -46,6 +47,14 @@ def name(value: Value) -> str:
     word = text(value)
     if not _NAME.fullmatch(word):
         raise ValueError(f'takes letters, digits, ".", "_" and "-", at most 64: {quoted(word)}')
+    return word
+
+
+def interface(value: Value) -> str:
+    """A network interface's name: as Linux takes them, but for commas."""
+    word = text(value)
+    if not _INTERFACE.fullmatch(word):
+        raise ValueError(f"not an interface name: {quoted(word)}")
     return word
 
 
