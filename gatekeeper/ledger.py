@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from math import isfinite
+from math import inf, isfinite
 from typing import Final
 
 from gatekeeper.abc import BanChange, Lift
@@ -30,6 +30,7 @@ MAX_PAST_BANS: Final = 1_000_000  # ended, remembered for escalation
 MAX_NOTE_CHARACTERS: Final = 200
 
 _AUTH: Final = Scope.AUTH
+_TABLES: Final = frozenset({(4, 24), (4, 32), (16, 48), (16, 64)})  # octets and bits
 
 
 def bannable(prefix: Prefix) -> Prefix:
@@ -210,10 +211,13 @@ class Ledger:
         """
         now = self._clock()
         self._advance(now)
+        oldest = now - self._settings.ban_memory_s
         for each in bans:
             ban = self._as_lifted(each) if self._lifted else each
-            if ban is not None and self._restorable(ban, now):
-                self._put(ban, now)
+            if ban is None or not oldest < ban.until < inf:
+                continue
+            if _has_table(ban.prefix) and not self._never.overlaps(ban.prefix):
+                self._put(ban, now, if_later=True)
 
     def prune(self) -> None:
         """Forget what is past memory, a bounded part of it: to be called now and then.
@@ -239,15 +243,17 @@ class Ledger:
             self._lifted[lift.prefix, lift.scope] = None if lift.forget else now
         self._tell(lift)
 
-    def _put(self, ban: Ban, now: float) -> None:
-        """Put `ban` into the table, and make room for it there."""
+    def _put(self, ban: Ban, now: float, *, if_later: bool = False) -> None:
+        """Put `ban` into the table as `BanTable.put` does, and make room for it there."""
         if self._ends.coming >= self._capacity and ban.until > now:
-            self._make_room(ban, now)
-        self._table.put(ban, now)
+            known = self._table.latest(ban.prefix, ban.scope)
+            if if_later and known is not None and known.since >= ban.since:
+                return
+            if known is None or known.until <= now:  # else it takes the place of one
+                self._make_room(now)
+        self._table.put(ban, now, if_later=if_later)
 
-    def _make_room(self, ban: Ban, now: float) -> None:
-        if self._table.until(ban.prefix, ban.scope) > now:
-            return  # it takes the place of one
+    def _make_room(self, now: float) -> None:
         while self._ends.coming >= self._capacity:
             # Those that ended a moment ago may be counted still; being soonest, they go first.
             soonest = self._table.take_soonest()
@@ -269,20 +275,10 @@ class Ledger:
         ended_at = lifted[key]
         return None if ended_at is None else replace(ban, until=min(ban.until, ended_at))
 
-    def _restorable(self, ban: Ban, now: float) -> bool:
-        prefix = ban.prefix
-        if not (_has_table(prefix) and isfinite(ban.until)):
-            return False
-        if ban.until + self._settings.ban_memory_s <= now or self.exempt(prefix):
-            return False
-        if self._table.until(prefix, ban.scope) == 0:
-            return True
-        known = self._table.latest(prefix, ban.scope)
-        return known is None or known.since < ban.since
-
 
 def _has_table(prefix: Prefix) -> bool:
-    return prefix.length in BANNABLE_BITS[prefix.version]
+    """Whether a ban of just this prefix can be."""
+    return (len(prefix.packed), prefix.length) in _TABLES
 
 
 def _storable(note: str) -> str:

@@ -16,7 +16,7 @@ PLACE_OCTETS: Final = 9
 _KEY_OCTETS: Final = 8
 
 _ROW: Final = Struct("<ddqBBB")  # until, since, level, reason, origin, whether it ended by hand
-_END: Final = Struct("<d")
+_END: Final = Struct("<d")  # so is `since`, right behind
 _ENDED_AT: Final = _ROW.size - 1
 
 _SCOPES: Final = tuple(Scope)
@@ -91,6 +91,11 @@ def unpack(side: int, key: bytes, row: bytes, note: str) -> Ban:
         _ORIGINS[origin],
         note,
     )
+
+
+def since_of(row: bytes) -> float:
+    """When the ban of a row was made."""
+    return float(_END.unpack_from(row, _END.size)[0])
 
 
 def had_ended(row: bytes) -> int:

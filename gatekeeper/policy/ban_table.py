@@ -25,6 +25,7 @@ from gatekeeper.policy.ban_rows import (
     read_place,
     scope_of,
     side_of,
+    since_of,
     unpack,
     unpack_end,
 )
@@ -121,20 +122,26 @@ class BanTable:
                 ends.append((prefix_of(key), scope_of(side), until))
         return ends
 
-    def put(self, ban: Ban, now: float) -> None:
-        """Keep `ban` in place of what is known of its prefix and scope."""
+    def put(self, ban: Ban, now: float, *, if_later: bool = False) -> None:
+        """Keep `ban` in place of what is known of its prefix and scope; `if_later`: unless that was
+        made at the same time or later."""
         side, key = side_of(ban.scope), key_of(ban.prefix)
         rows = self._shards[side][key[-1]]
-        place = place_of(side, key)
         wide = len(key) in _WIDE_OCTETS
         old = rows.get(key)
-        rows[key] = row = pack(ban, ended=ban.until <= now)
         if old is not None:
+            if if_later and since_of(old) >= ban.since:
+                return
             self._ends.remove(_bucket(old), wide=wide)
-        self._ends.add(_bucket(row), place, wide=wide)
-        self._put_note(place, ban.note)
-        if self._soonest and ban.until < self._soonest[0][0]:
-            insort(self._soonest, (ban.until, place), key=lambda one: -one[0])
+        until = ban.until
+        ended = until <= now
+        place = place_of(side, key)
+        rows[key] = pack(ban, ended=ended)
+        self._ends.add(int(until // SPAN_S) - ended, place, wide=wide)
+        if ban.note or self._notes:
+            self._put_note(place, ban.note)
+        if self._soonest and until < self._soonest[0][0]:
+            insort(self._soonest, (until, place), key=lambda one: -one[0])
             if len(self._soonest) > 2 * LOOK_AHEAD:
                 self._soonest.clear()
 
@@ -199,8 +206,7 @@ class BanTable:
 
     def _put_note(self, place: bytes, note: str) -> None:
         if not note:
-            if self._notes:
-                self._notes.pop(place, None)
+            self._notes.pop(place, None)
             return
         if note == self._last_note:
             note = self._last_note  # one import gives all its bans the same words: keep them once

@@ -49,12 +49,24 @@ class EndBuckets:
             bucket = self._buckets[number] = _Bucket(number < self._front)
             self._queue(number, bucket.over)
         bucket.places += place
-        self._count(bucket, 1, wide)
+        bucket.live += 1
+        if bucket.over:
+            self.over += 1
+        else:
+            self.coming += 1
+        if wide:
+            self._count_wide(bucket, 1)
 
     def remove(self, number: int, *, wide: bool) -> None:
         """One that was added to this bucket is live no longer."""
         bucket = self._buckets[number]
-        self._count(bucket, -1, wide)
+        bucket.live -= 1
+        if bucket.over:
+            self.over -= 1
+        else:
+            self.coming -= 1
+        if wide:
+            self._count_wide(bucket, -1)
         if not bucket.live:
             del self._buckets[number]
         elif len(bucket.places) > PLACE_OCTETS * (_SWEEP_FLOOR + 2 * bucket.live):
@@ -115,14 +127,10 @@ class EndBuckets:
         live = self._is_live
         return (place for place in _split(bucket.places) if live(place, number))
 
-    def _count(self, bucket: _Bucket, change: int, wide: bool) -> None:
-        bucket.live += change
-        bucket.wide += change * wide
-        if bucket.over:
-            self.over += change
-        else:
-            self.coming += change
-            self.wide += change * wide
+    def _count_wide(self, bucket: _Bucket, change: int) -> None:
+        bucket.wide += change
+        if not bucket.over:
+            self.wide += change
 
     def _turn(self, bucket: _Bucket) -> None:
         """From coming to over, or back."""
