@@ -15,6 +15,7 @@ from gatekeeper.events import (
     AuthOutcome,
     AuthResult,
     Client,
+    ConnectionClosed,
     JudgedEvent,
     RcptAttempt,
     RcptOutcome,
@@ -26,7 +27,7 @@ from gatekeeper.policy.evidence import Evidence, Seen
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.keys import Place, place
 from gatekeeper.policy.prefix_set import PrefixSet
-from gatekeeper.policy.rules import BUILT_IN, BuiltIn
+from gatekeeper.policy.rules import BANNED, BUILT_IN, BuiltIn
 from gatekeeper.policy.thresholds import ban_due, tarpit_s
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock, LockKind
@@ -115,7 +116,8 @@ class Guard:
             return self._on_allowed(event, client)
         where = self._place(entity)
         now = self._clock()
-        if self._ledger.find(entity, client.scope) is not None:
+        banned = self._ledger.find(entity, client.scope) is not None
+        if banned and not self._only_watches_bans(event, client):
             seen = Seen(self._banned_facts(client.scope))
         else:
             seen = self._see(event, client, where, now)
@@ -205,6 +207,15 @@ class Guard:
                 return evidence.violation(event, scope, where, now)
             case _:
                 return evidence.anything(scope, where, now)
+
+    def _only_watches_bans(self, event: JudgedEvent, client: Client) -> bool:
+        """Whether a ban is not carried out; then the Event is judged as without it."""
+        if not self.observes(Reason.BANNED):
+            return False
+        if not isinstance(event, ConnectionClosed):
+            self.would_have[Reason.BANNED] += 1
+            self._on_verdict(client, event, BANNED, False)
+        return True
 
     def _banned_facts(self, scope: Scope) -> Facts:
         policy = self._settings.policy

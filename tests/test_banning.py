@@ -21,6 +21,7 @@ from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.keys import place
 from gatekeeper.policy.rules import BUILT_IN, BuiltIn
 from gatekeeper.prefix import Prefix
+from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import Mode, PolicySettings
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
 
@@ -256,3 +257,14 @@ async def test_suspended_guard_keeps_to_what_the_settings_say_of_locks(bench: Be
     assert bench.guard.observes(Reason.BANNED)
     bench.guard.reconfigure(replace(TRAPS, mode=Mode.OBSERVE))
     assert bench.guard.observes(Reason.ACCOUNT_LOCKED)
+
+
+async def test_suspended_guard_knows_locks_and_learns_from_who_is_banned(bench: Bench) -> None:
+    who = client()
+    logins = bench.guard.evidence.logins
+    bench.ledger.ban(who.entity, Scope.AUTH, Reason.OPERATOR)
+    bench.guard.suspend(True)
+    await bench.outcome(who, "right", "bob", AuthResult.SUCCESS)
+    assert logins.neighbourhood.people(place(who.entity), bench.now).here
+    logins.lock(AccountLock(logins.account_key("ann"), LockKind.OPERATOR, bench.now, None))
+    assert (await bench.attempt(who, "right")).reason is Reason.ACCOUNT_LOCKED

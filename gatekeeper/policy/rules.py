@@ -24,7 +24,7 @@ from gatekeeper.verdict import Action, Reason, Verdict
 
 Rule = Callable[[JudgedEvent, Facts], Verdict | None]
 
-_BANNED: Final = Verdict(Action.CLOSE, Reason.BANNED)
+BANNED: Final = Verdict(Action.CLOSE, Reason.BANNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def banned(event: JudgedEvent, facts: Facts) -> Verdict | None:
     no further answer than a refusal, a right one included.
     """
     if facts.banned and not isinstance(event, ConnectionClosed):
-        return _BANNED
+        return BANNED
     return None
 
 
