@@ -100,6 +100,11 @@ class Xdp:
             raise XdpError(f"XDP: {pins}: {error.strerror}") from error
         return made
 
+    @property
+    def program_fd(self) -> int:
+        """The loaded program, as BPF_PROG_TEST_RUN wants it."""
+        return self._object.program_fd(xdp_layout.PROGRAM)
+
     def change(self, seconds: Mapping[Element, int], lifts: Iterable[Element] = ()) -> None:
         """Hold the elements of `seconds` for so long from now and let go of `lifts`.
 
@@ -192,11 +197,10 @@ class Xdp:
 
     def retry(self) -> None:
         """Attach where an interface was absent and may be there by now. Needs CAP_NET_ADMIN."""
-        fd = self._object.program_fd(xdp_layout.PROGRAM)
         for name, attachment in self._attached.items():
             if attachment.now().mode is Mode.ABSENT:
                 attachment.close()
-                self._attached[name] = xdp_interface.attach(name, fd, self._directory)
+                self._attached[name] = xdp_interface.attach(name, self.program_fd, self._directory)
 
     def close(self, detach: bool = False) -> None:
         """Let go. What is attached goes on dropping, unless it is to be detached and removed.
