@@ -34,6 +34,7 @@ MAX_BAN_ROWS: Final = 500  # per request, which has a bound of its own
 ROWS_AT_ONCE: Final = 50  # between which others have their turn: some 2 ms of the loop
 SLACK_S: Final = 1.0  # a ban that would end less than this later is no longer than the one in force
 _COLUMNS: Final = 3
+_PAUSE: Final = (None,) * 3  # behind a whole row, which costs as much as four short ones
 
 Row = dict[str, object]
 
@@ -110,6 +111,7 @@ class BanVerbs:
                 elif everything:
                     ban = self._ledger.latest(prefix, scope)
                     yield None if ban is None else ban_row(ban, self._ledger.now, None)
+                    yield from _PAUSE
                 else:
                     yield {"prefix": str(prefix), "scope": scope.value, "until": round(until, 3)}
 

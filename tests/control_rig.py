@@ -15,6 +15,7 @@ from legs import a_session
 from gatekeeper.abc import HeldBan
 from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Scope
+from gatekeeper.ban_verbs import BanVerbs
 from gatekeeper.cli import cli
 from gatekeeper.control import Control, serve
 from gatekeeper.enforce.memory import MemoryEnforcer
@@ -129,13 +130,14 @@ async def served(
     accounts = AccountVerbs(bench.guard, table, lambda: bench.now)
     explain = Explain(bench.guard, bench.ledger, rig.enforcer, accounts, lambda: bench.now)
     safety = SafetyVerbs(bench.guard, bench.ledger, enforcer, pause)
+    bans = BanVerbs(bench.ledger, lambda: settings.policy.ban_max_s)
     control = Control(
         bench.ledger,
         rig.enforcer,
         table,
         lambda: bench.guard.report() | pause.report(),
         lambda: bench.now,
-        {**accounts.verbs(), **explain.verbs(), **safety.verbs()},
+        {**accounts.verbs(), **explain.verbs(), **safety.verbs(), **bans.verbs()},
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pause.run)

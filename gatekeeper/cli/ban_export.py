@@ -67,12 +67,16 @@ def _nft_lines(rows: Iterable[Reply], now: float, scope: str) -> Iterator[str]:
 
 
 def _json_lines(rows: Iterable[Reply]) -> Iterator[str]:
-    """One JSON list, indented as json.dumps would the whole."""
-    before = "["
+    """One JSON list, as json.dumps with an indent would write the whole."""
+    yield "["
+    last = ""
     for row in rows:
-        yield before + "\n" + textwrap.indent(json.dumps(row, indent=2), "  ")
-        before = ","
-    yield "[]" if before == "[" else "\n]"
+        if last:
+            yield last + ","
+        last = textwrap.indent(json.dumps(row, indent=2), "  ")
+    if last:
+        yield last
+    yield "]"
 
 
 def _ends(rows: Iterable[Reply]) -> Iterator[tuple[Prefix, Scope, float]]:

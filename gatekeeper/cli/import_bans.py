@@ -114,17 +114,21 @@ def crowdsec(
     """Ban what CrowdSec has decided to ban.
 
     FILE is the output of cscli decisions list -o json, or an answer of the local API; - is standard
-    input. URL is the local API, http://127.0.0.1:8080 for instance, or a path of it.
+    input. URL is the local API, http://127.0.0.1:8080 for instance, or a path of it. The times of
+    a file count from when it was written.
     """
     from gatekeeper.cli.ban_hand_over import Gathered
-    from gatekeeper.cli.import_input import is_url, read_file, read_key, read_url, where
+    from gatekeeper.cli.import_input import age_s, is_url, read_file, read_key, read_url, where
     from gatekeeper.wire.crowdsec import read_decisions
 
     if api_key_file is not None and not is_url(source):
         say("--api-key-file is for a URL")
         raise click.exceptions.Exit(USAGE)
-    octets = read_url(source, read_key(api_key_file)) if is_url(source) else read_file(source)
-    found = read_decisions(octets)
+    if is_url(source):
+        octets, old_s = read_url(source, read_key(api_key_file)), 0.0
+    else:
+        octets, old_s = read_file(source), age_s(source)
+    found = read_decisions(octets, old_s)
     if found is None:
         say(f"{where(source)}: no decisions of CrowdSec")
         raise click.exceptions.Exit(FAILED)
@@ -132,7 +136,7 @@ def crowdsec(
     for one in found.listed:
         wanted.add(one.prefix, one.seconds, _scopes(scope), f"crowdsec {_named(where(source))}")
     _finish(
-        f"{len(found.listed)} decisions", wanted,
+        f"{len(found.listed) + found.left.total()} decisions", wanted,
         {left.value: number for left, number in found.left.items()},
         socket_path(config, socket), most_s, dry_run=dry_run,
     )  # fmt: skip
@@ -238,7 +242,9 @@ def _finish(
     tell_no_bans(wanted)
     left_out = left_out | {"no network that can be banned": len(wanted.no_ban)}
     rest = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)
-    click.echo(f"{read} read, {len(wanted.bans)} bans" + (f"; left out: {rest}" if rest else ""))
+    click.echo(
+        f"{read} read, {len(wanted.bans)} bans to make" + (f"; left out: {rest}" if rest else "")
+    )
     click.echo(summary(hand_over(wanted, socket, most_s, dry_run=dry_run), dry_run=dry_run))
 
 

@@ -43,6 +43,16 @@ def read_file(file: str) -> bytes:
         return _bounded(stream, file, None)
 
 
+def age_s(file: str) -> float:
+    """Seconds since a file was written, never negative; 0 for what is no regular file.
+
+    Raises `OSError`.
+    """
+    if file == "-" or not Path(file).is_file():
+        return 0.0
+    return max(0.0, time.time() - Path(file).stat().st_mtime)
+
+
 def is_url(source: str) -> bool:
     """Whether a source is a URL and no file."""
     return source.startswith(("http://", "https://"))

@@ -45,8 +45,9 @@ class Decisions:
     left: Counter[Left] = field(default_factory=Counter)
 
 
-def read_decisions(octets: bytes) -> Decisions | None:
-    """Sort the decisions of an answer; None where it is none of the three shapes. Never raises."""
+def read_decisions(octets: bytes, old_s: float = 0.0) -> Decisions | None:
+    """Sort the decisions of an answer that is `old_s` old; None where it is none of the three
+    shapes. Never raises."""
     try:
         answer = json.loads(octets)
     except (ValueError, RecursionError):
@@ -64,7 +65,7 @@ def read_decisions(octets: bytes) -> Decisions | None:
         case _:
             return None
     for decision in _decisions(new):
-        judged = _judge(decision)
+        judged = _judge(decision, old_s)
         if isinstance(judged, Left):
             found.left[judged] += 1
         else:
@@ -84,7 +85,7 @@ def _decisions(entries: list[object]) -> Iterator[object]:
                 yield entry
 
 
-def _judge(decision: object) -> Listed | Left:
+def _judge(decision: object, old_s: float) -> Listed | Left:
     match decision:
         case {"type": str() as kind, "scope": str() as scope, "value": str() as value}:
             assert isinstance(decision, dict), "what a mapping from JSON is"
@@ -99,10 +100,10 @@ def _judge(decision: object) -> Listed | Left:
     seconds = go_duration(decision.get("duration"))
     if seconds is None:
         return Left.UNREADABLE
-    if seconds <= 0:
+    if seconds <= old_s:
         return Left.ENDED
     try:
-        return Listed(Prefix.parse(value), seconds)
+        return Listed(Prefix.parse(value), seconds - old_s)
     except ValueError:
         return Left.UNREADABLE
 
