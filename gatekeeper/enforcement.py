@@ -52,6 +52,7 @@ class Enforcement:
         self._guard = guard
         self._chronicle = chronicle
         self._lists_told = True
+        self._xdp: Mapping[str, str] = {}  # interfaces and how they are served, at the last look
         self._client: KernelClient | None = None
         self._resets: Resets | None = None
         if prepared.kernel is not None:
@@ -93,9 +94,12 @@ class Enforcement:
         await self.enforcer.aclose()
 
     def report(self) -> Mapping[str, object]:
-        """For `status`: what was different between Ledger and kernel so far."""
+        """For `status`: what was different between Ledger and kernel so far, and how XDP is."""
         repaired: Counter[Repair] = self.reconciler.repaired
-        return {"repaired": {repair.value: count for repair, count in repaired.items()}}
+        return {
+            "repaired": {repair.value: count for repair, count in repaired.items()},
+            "xdp": self._xdp,
+        }
 
     async def _prepare(self, anew: bool) -> None:
         """Tell the kernel process what it was not started with, and have it look at its table."""
@@ -106,7 +110,7 @@ class Enforcement:
             settings = self._settings
             await self._client.reload(sorted(never_banned(settings)), settings.block)
             self._lists_told = settings is self._settings  # or there are newer ones
-        await self._client.hello()
+        self._xdp = await self._client.hello()
 
     def _on_flood(self, prefix: Prefix) -> None:
         """The kernel drops this address for a minute. A SYN can be forged, so nobody is banned from

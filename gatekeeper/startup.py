@@ -71,6 +71,7 @@ def kernel_options(settings: Settings) -> Options:
         block=networks(settings.block),
         syn_rate=settings.enforce.syn_rate,
         syn_burst=settings.enforce.syn_burst,
+        xdp=settings.enforce.xdp,
     )
 
 

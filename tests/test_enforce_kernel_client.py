@@ -3,6 +3,7 @@
 The process here is a task that says what it is told to; the real one is in `tests/netns/`.
 """
 
+import array
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,7 @@ from gatekeeper.errors import EnforcerError
 from gatekeeper.prefix import Prefix
 
 Question = dict[str, Any]
+Socket = socket.socket
 
 
 @dataclass
@@ -40,6 +42,12 @@ class Process:
     async def say(self, packet: bytes) -> None:
         """Any octets as a packet."""
         await self.socket.send(packet)
+
+    async def pass_on(self, packet: bytes, passed: Socket) -> None:
+        """A packet with a socket, which is closed here."""
+        rights = array.array("i", [passed.fileno()])
+        await self.socket.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        passed.close()
 
     async def answer(self, **fields: object) -> Question:
         """Answer the next question with these fields; the question."""
@@ -244,6 +252,52 @@ async def test_a_closed_client_raises_and_may_be_closed_again(process: Process) 
     await process.client.aclose()
     with pytest.raises(EnforcerError):
         await process.client.hello()
+
+
+async def test_a_dial_is_a_socket_that_came_with_the_answer(process: Process) -> None:
+    dialled: list[socket.socket] = []
+
+    async def dial() -> None:
+        dialled.append(await process.client.dial(0, "192.0.2.7", 1025))
+
+    ours, theirs = socket.socketpair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dial)
+        question = await process.question()
+        await process.pass_on(json.dumps({"id": question["id"]}).encode(), theirs)
+    assert question == {
+        "id": 1,
+        "verb": "dial",
+        "target": 0,
+        "source": "192.0.2.7",
+        "port": 1025,
+    }
+    with ours, dialled[0] as passed:
+        passed.sendall(b"hello")
+        assert ours.recv(5) == b"hello"
+
+
+async def test_a_socket_nobody_waits_for_is_closed(process: Process) -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(5.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.client.dial, 0, "192.0.2.7", 1025)
+        late = await process.question()
+        nursery.cancel_scope.cancel()
+    await process.pass_on(json.dumps({"id": late["id"] - 1}).encode(), theirs)
+    await both(process, remaining_ms=7000)
+    with ours:
+        assert ours.recv(1) == b""
+
+
+async def test_a_dial_without_a_socket_makes_no_sense(process: Process) -> None:
+    async def dial() -> None:
+        with pytest.raises(EnforcerError, match="sense"):
+            await process.client.dial(0, "192.0.2.7", 1025)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dial)
+        await process.answer()
 
 
 async def test_a_listing_is_read_to_its_end(process: Process) -> None:

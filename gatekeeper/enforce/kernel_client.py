@@ -10,6 +10,7 @@ anew says so first; then the question under way has failed.
 import contextlib
 import json
 import socket
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ ROUND_TRIP_S: Final = 5.0
 _DROP_COUNTERS: Final = ("dropped", "flooded", "blocked")  # as they begin in gatekeeper.nft
 _BULK_FROM: Final = 64  # changes; fewer go in one packet whatever their sets
 _GONE: Final = "the kernel process is gone"
+_DESCRIPTOR: Final = struct.Struct("@i")
 
 
 class KernelClient:
@@ -49,23 +51,30 @@ class KernelClient:
         self._last_id = 0
         self._arrived = trio.Event()  # the answer to the last question, or its failure
         self._answer: dict[str, Any] | EnforcerError | None = None
+        self._passed: socket.socket | None = None  # came with the answer
         self._gone = False
 
     async def run(self, news: EnforcerNews) -> None:
         """Read until the process is gone or `aclose`; every question fails from then on."""
         self.news = news
         try:
-            while packet := await self._socket.recv(PACKET_MAX_OCTETS):
-                self._take(packet, news)
+            while True:
+                packet, passed = await self._receive()
+                if not packet:
+                    return
+                self._take(packet, passed, news)
         except (OSError, trio.ClosedResourceError):
             pass
         finally:
             self._gone = True
             self._arrive(EnforcerError(_GONE))
 
-    async def hello(self) -> None:
-        """Have the process see that its table is there. Raises `EnforcerError`."""
-        await self._ask({"verb": "hello"})
+    async def hello(self) -> dict[str, str]:
+        """Have the process see that its table is there; how XDP serves each interface. Raises
+        `EnforcerError`."""
+        answer = await self._ask({"verb": "hello"})
+        with _understood():
+            return dict(answer.get("xdp", {}))
 
     async def apply(self, changes: Sequence[BanChange], now: float) -> None:
         """See `Enforcer.apply`, and above for long lists."""
@@ -131,6 +140,15 @@ class KernelClient:
         with _understood():
             return int(answer["killed"])
 
+    async def dial(self, target: int, source: str, port: int) -> socket.socket:
+        """A non-blocking socket that is being connected to a backend of the command line from a
+        client's address and port. Raises `EnforcerError`."""
+        await self._ask({"verb": "dial", "target": target, "source": source, "port": port})
+        passed, self._passed = self._passed, None
+        if passed is None:
+            raise EnforcerError("the kernel process makes no sense")
+        return passed
+
     async def reload(self, allow: Iterable[Prefix], block: Iterable[Prefix]) -> None:
         """Load the rules again with these lists; bans stay. Raises `EnforcerError`."""
         lists = {"allow": list(map(str, allow)), "block": list(map(str, block))}
@@ -138,6 +156,7 @@ class KernelClient:
 
     async def aclose(self) -> None:
         """Close the socket: a kernel process started for it ends, its bans stay."""
+        self._forget_passed()
         self._socket.close()
         await trio.lowlevel.checkpoint()
 
@@ -158,6 +177,7 @@ class KernelClient:
                 raise EnforcerError(_GONE)
             self._last_id += 1
             self._answer, self._arrived = None, trio.Event()
+            self._forget_passed()
             try:
                 with trio.fail_after(ROUND_TRIP_S):
                     await self._socket.send(encode({"id": self._last_id} | question))
@@ -176,16 +196,37 @@ class KernelClient:
             raise EnforcerError(f"kernel process: {self._answer['error']}")
         return self._answer
 
-    def _take(self, packet: bytes, news: EnforcerNews) -> None:
+    async def _receive(self) -> tuple[bytes, socket.socket | None]:
+        """A packet, empty at the end, and the socket that came with it."""
+        packet, ancillary, _flags, _address = await self._socket.recvmsg(
+            PACKET_MAX_OCTETS, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                (descriptor,) = _DESCRIPTOR.unpack_from(data)
+                return packet, socket.socket(fileno=descriptor)
+        return packet, None
+
+    def _take(self, packet: bytes, passed: socket.socket | None, news: EnforcerNews) -> None:
         """Hand one packet to whom it is for."""
         try:
             fields = json.loads(packet)
             if "event" in fields:
                 self._hear(fields, news)
-            elif fields["id"] == self._last_id:
+            elif fields["id"] == self._last_id and not self._arrived.is_set():
+                passed, self._passed = None, passed
                 self._arrive(fields)
         except (ValueError, KeyError, TypeError, AttributeError):
             self._arrive(EnforcerError("the kernel process makes no sense"))
+        finally:
+            if passed is not None:
+                passed.close()
+
+    def _forget_passed(self) -> None:
+        """Close what came with an answer whose asker had gone."""
+        if self._passed is not None:
+            self._passed.close()
+            self._passed = None
 
     def _arrive(self, answer: dict[str, Any] | EnforcerError) -> None:
         if not self._arrived.is_set():

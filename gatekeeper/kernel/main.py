@@ -69,9 +69,12 @@ class _Loop:
 
     def run(self) -> None:
         while self._peers or self._listening:
-            for key, _ in self._selector.select():
+            ready = self._selector.select(self._service.mirror.tick_s)
+            for key, _ in ready:
                 key.data()
                 self._tell()
+            if not ready:
+                self._service.mirror.tick()
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):  # gone before it was taken

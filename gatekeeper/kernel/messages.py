@@ -56,6 +56,7 @@ _OBJECT_COUNTER: Final = 1
 # nla_len is 16 bits: at 40 octets an element a thousand stay well below 65535 (and one request of
 # the protocol has no more).
 ELEMENTS_PER_MESSAGE: Final = 1_000
+ENDLESS_MS: Final = 8 * 86_400_000  # the longest ban of the protocol
 _LIFT_TIMEOUT_MS: Final = 60_000  # for the moment inside the transaction; any would do
 
 # A whole element, as `_element` builds it, in one go: lengths and types of the element, its key and
@@ -182,7 +183,8 @@ def messages(datagram: bytes) -> Iterator[Message]:
 
 
 def read_elements(body: bytes) -> list[tuple[Element, int]]:
-    """The elements of a NEW_ELEMENTS answer, with the milliseconds each has left."""
+    """The elements of a NEW_ELEMENTS answer, with the milliseconds each has left; one without end,
+    which only somebody else makes, has `ENDLESS_MS`."""
     top = read_attributes(body[4:])
     name = _text(top[2])
     scope, length = SETS[name]
@@ -192,7 +194,8 @@ def read_elements(body: bytes) -> list[tuple[Element, int]]:
             fields = read_attributes(value)
             key = read_attributes(fields[_ELEM_KEY])[1]
             left = fields.get(_ELEM_EXPIRATION) or fields.get(_ELEM_TIMEOUT) or b""
-            found.append((Element(scope, key, length), int.from_bytes(left, "big")))
+            left_ms = int.from_bytes(left, "big") if left else ENDLESS_MS
+            found.append((Element(scope, key, length), left_ms))
     return found
 
 

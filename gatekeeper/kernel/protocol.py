@@ -136,7 +136,8 @@ class Dial:
     port: int
 
 
-Request = Hello | Ban | Put | Get | List | Counters | Kill | Reload | Suspend | Dial
+TableRequest = Hello | Ban | Put | Get | List | Counters | Kill | Reload | Suspend
+Request = TableRequest | Dial
 
 
 @dataclass(frozen=True, slots=True)

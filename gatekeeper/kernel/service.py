@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, assert_never
 
 from gatekeeper.kernel import nft, parsing, protocol, sockets
+from gatekeeper.kernel.dial import Dialling
 from gatekeeper.kernel.element import Element, set_name
+from gatekeeper.kernel.mirror import Mirror
 from gatekeeper.kernel.never import NeverList
 from gatekeeper.kernel.nfnetlink import Dump, KernelRefused, Nfnetlink, TableGone
 from gatekeeper.kernel.options import Options
@@ -56,10 +58,12 @@ class Service:
         self.said: deque[Answer] = deque(maxlen=MAX_SAID)
         self._options = options
         self._never = NeverList(options.never)
+        self._dialling = Dialling(options)
         self._link = Nfnetlink()
         changes = ChangeWatch(self._link.port)
         self._table = Table(options, self._never, self._link)
         self._generation = self._table.generation
+        self.mirror = Mirror(options, self._table.allow)
         self.readers: dict[socket.socket, Callable[[], None]] = {
             changes.socket: lambda: self._hear(changes)
         }
@@ -69,12 +73,15 @@ class Service:
     def answer(self, packet: bytes, peer: Peer) -> Reply:
         """The one answer to one packet. Never raises on what a peer sent or the kernel said."""
         ident, request = parsing.parse(packet)
-        passed = None
         answer: Answer
-        if isinstance(request, protocol.Invalid):
-            answer = {"error": request.text}
-        else:
-            answer = self._attempt(lambda: self._do(request, peer))
+        passed = None
+        match request:
+            case protocol.Invalid():
+                answer = {"error": request.text}
+            case protocol.Dial():
+                answer, passed = self._dial(request)
+            case _:
+                answer = self._attempt(lambda: self._do(request, peer))
         return Reply(protocol.encode({"id": ident} | answer), passed)
 
     def resume(self) -> None:
@@ -95,7 +102,7 @@ class Service:
         finally:
             self._tell_rebuilt()
 
-    def _do(self, request: protocol.Request, peer: Peer) -> Answer:  # noqa: C901  # one case a verb
+    def _do(self, request: protocol.TableRequest, peer: Peer) -> Answer:
         answer: Answer
         match request:
             case protocol.Ban():
@@ -107,19 +114,18 @@ class Service:
             case protocol.List():
                 answer = _list(request, peer)
             case protocol.Counters():
-                answer = {"counters": self._link.counters()}
+                answer = {"counters": self._link.counters() | self.mirror.counters()}
             case protocol.Kill():
                 answer = self._kill(request)
             case protocol.Hello():
                 self._table.mend()
-                answer = {"version": protocol.VERSION}
+                answer = {"version": protocol.VERSION, "xdp": self.mirror.states()}
             case protocol.Reload():
                 self._table.configure(request.allow, request.block)
+                self.mirror.set_allow(self._table.allow)
                 answer = {}
             case protocol.Suspend():
                 answer = self._suspend(on=request.on)
-            case protocol.Dial():
-                answer = {"error": "dialling is not configured"}
             case _:
                 assert_never(request)
         return answer
@@ -132,15 +138,16 @@ class Service:
         for element in refused:
             del seconds[element]
         self._whole(lambda: self._link.change(seconds, request.lifts))
+        self.mirror.change(seconds, request.lifts)
         return _refused((each.network, each.length, each.scope) for each in refused)
 
     def _put(self, request: protocol.Put) -> Answer:
         scope, length = request.scope, request.length
         touches = self._never.touches
         records = [each for each in request.records if not touches(each[0], length)]
-        self._whole(
-            lambda: self._link.put(set_name(scope, length), records, replace=request.replace)
-        )
+        name = set_name(scope, length)
+        self._whole(lambda: self._link.put(name, records, replace=request.replace))
+        self.mirror.put(name, records)
         if len(records) == len(request.records):
             return {}
         refused = (
@@ -159,7 +166,16 @@ class Service:
 
     def _suspend(self, *, on: bool) -> Answer:
         self._table.suspend(on)
+        self.mirror.suspend(on=on)
         return {}
+
+    def _dial(self, request: protocol.Dial) -> tuple[Answer, socket.socket | None]:
+        try:
+            return {}, self._dialling.dial(request.target, request.source, request.port)
+        except ValueError as refused:
+            return {"error": str(refused)}, None
+        except KernelRefused as refused:
+            return {"error": f"kernel: {refused}"}, None
 
     def _whole(self, action: Callable[[], None]) -> None:
         """Do `action`, and once more where the table had to be brought back for it."""
@@ -187,6 +203,8 @@ class Service:
                 _say(f"the table cannot be mended: {told['error']}")
         if changes.missed:
             self.said.append({"event": "missed"})
+        added = {each: -(-left_ms // 1000) for each, left_ms in changes.added}
+        self.mirror.change(added, changes.lifted)
         self._tell("lifted", ([it.network, it.length, it.scope] for it in changes.lifted))
         self._tell(
             "added", ([it.network, it.length, it.scope, left_ms] for it, left_ms in changes.added)

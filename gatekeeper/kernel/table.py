@@ -42,6 +42,11 @@ class Table:
         self._load()
         self._shape = self._look()
 
+    @property
+    def allow(self) -> tuple[Network, ...]:
+        """Who is never dropped now."""
+        return tuple(self._contents.allow)
+
     def configure(self, allow: tuple[Network, ...], block: tuple[Network, ...]) -> None:
         """Replace both lists. Raises `nft.NftError`; then the old ones are in force."""
         before = self._contents

@@ -97,14 +97,14 @@ def test_a_listener_serves_several_guards_and_tells_each_of_a_rebuilt_table(
     path = listening("--peer-uid", "0")
     with connect(path) as one, connect(path) as other:
         assert told(one) == told(other) == {"event": "started"}
-        assert ask(one, verb="hello", id=1) == {"id": 1, "version": 2}
+        assert ask(one, verb="hello", id=1) == {"id": 1, "version": 2, "xdp": {}}
         assert ask(other, verb="ban", entries=ONE_BAN, id=4) == {"id": 4}
         host.command("nft", "flush", "ruleset")
         assert told(one) == told(other) == {"event": "rebuilt"}
-        assert ask(one, verb="hello", id=2) == {"id": 2, "version": 2}
+        assert ask(one, verb="hello", id=2) == {"id": 2, "version": 2, "xdp": {}}
     with connect(path) as later:
         assert told(later) == {"event": "started"}
-        assert ask(later, verb="hello", id=3) == {"id": 3, "version": 2}
+        assert ask(later, verb="hello", id=3) == {"id": 3, "version": 2, "xdp": {}}
 
 
 def test_a_stranger_is_hung_up_on(listening: Callable[..., Path]) -> None:
