@@ -161,7 +161,7 @@ class Ledger:
         now = self._clock()
         self._advance(now)
         last = self.latest(prefix, scope)
-        if last is not None and last.until > now and origin is Origin.RULE:
+        if origin is Origin.RULE and self._table.until(prefix, scope) > now:
             return last
         level = next_level(last, now, self._settings) if escalate else last.level if last else 0
         until = now + (ban_seconds(level, self._settings, first_s) if seconds is None else seconds)
@@ -182,7 +182,7 @@ class Ledger:
         now = self._clock()
         self._advance(now)
         last = self.latest(prefix, scope)
-        ban = last if last is not None and last.until > now else None
+        ban = last if self._table.until(prefix, scope) > now else None
         known = ban if not forget else last
         if forget:
             self._table.take(prefix, scope)
@@ -249,7 +249,7 @@ class Ledger:
             known = self._table.latest(ban.prefix, ban.scope)
             if if_later and known is not None and known.since >= ban.since:
                 return
-            if known is None or known.until <= now:  # else it takes the place of one
+            if self._table.until(ban.prefix, ban.scope) <= now:  # else it takes the place of one
                 self._make_room(now)
         self._table.put(ban, now, if_later=if_later)
 

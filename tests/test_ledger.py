@@ -377,12 +377,11 @@ def test_followers_of_the_feed_know_what_is_in_force(
         in_force = {ban for ban in followed.values() if ban.until > clock.now}
         assert set(ledger.bans()) == in_force
         assert len(ledger) == len(in_force)
-        for text in ("203.0.113.1", "203.0.113.9", "2001:db8::1"):
-            for scope in Scope:
-                host = entity(text)
-                keys = {(host, scope), (host.widen(24 if host.version == 4 else 48), scope)}
+        for host in map(entity, ("203.0.113.1", "203.0.113.9", "2001:db8::1")):
+            for where in Scope:
+                keys = {(host, where), (host.widen(24 if host.version == 4 else 48), where)}
                 covering = {ban for ban in in_force if (ban.prefix, ban.scope) in keys}
-                found = ledger.find(host, scope)
+                found = ledger.find(host, where)
                 assert found in covering if covering else found is None
 
 
@@ -398,3 +397,161 @@ def test_sparing_a_prefix_lifts_its_bans_and_tells() -> None:
     assert told == [Lift(spared, Scope.AUTH)]
     assert ledger.ban(spared, Scope.AUTH, Reason.AUTH_FAILURES) is None
     assert [ban.prefix for ban in ledger.bans()] == [other]
+
+
+# -- for who compares ---------------------------------------------------------------------------
+
+
+def test_remaining_time_is_that_of_just_this_prefix(ledger: Ledger, clock: UnixClock) -> None:
+    rule_ban(ledger, HOST.widen(24))
+    assert ledger.remaining_s(HOST, Scope.AUTH) is None
+    assert ledger.remaining_s(HOST.widen(24), Scope.AUTH) == 600
+    assert ledger.remaining_s(HOST.widen(24), Scope.MX) is None
+    clock.now += 599
+    assert ledger.remaining_s(HOST.widen(24), Scope.AUTH) == 1
+    clock.now += 1
+    assert ledger.remaining_s(HOST.widen(24), Scope.AUTH) is None
+
+
+@pytest.mark.parametrize("text", ["203.0.113.0/25", "203.0.0.0/31", "2001:db8::/24", "2001::/32"])
+def test_prefixes_no_ban_can_be_of_are_unknown(ledger: Ledger, text: str) -> None:
+    """Their octets may be those of a key."""
+    for each in ("203.0.113.0/24", "32.1.13.0/24", "32.1.0.0"):
+        rule_ban(ledger, Prefix.parse(each))
+    assert ledger.remaining_s(Prefix.parse(text), Scope.AUTH) is None
+    assert ledger.latest(Prefix.parse(text), Scope.AUTH) is None
+
+
+def test_slices_tell_each_ban_in_force_once(ledger: Ledger, clock: UnixClock) -> None:
+    hosts = [entity(f"203.0.113.{i}") for i in range(10)]
+    for host in hosts:
+        rule_ban(ledger, host)
+    rule_ban(ledger, entity("2001:db8::1"), Scope.MX)
+    clock.now += 500
+    ledger.ban(HOST.widen(24), Scope.AUTH, Reason.OPERATOR, seconds=200)
+    ledger.ban(hosts[0], Scope.MX, Reason.OPERATOR, seconds=10)
+    pages = list(ledger.slices(4))
+    assert [len(page) for page in pages] == [4, 4, 4, 1]
+    assert {end for page in pages for end in page} == {
+        (ban.prefix, ban.scope, ban.until) for ban in ledger.bans()
+    }
+    clock.now += 100
+    assert [end for page in ledger.slices(4) for end in page] == [
+        (HOST.widen(24), Scope.AUTH, START + 700)
+    ]
+
+
+def test_slices_leave_out_what_was_lifted_between_two(ledger: Ledger) -> None:
+    hosts = [entity(f"203.0.113.{i}") for i in range(10)]
+    for host in hosts:
+        rule_ban(ledger, host)
+    slices = ledger.slices(5)
+    seen = [prefix for prefix, _, _ in next(slices)]
+    gone = next(host for host in hosts if host not in seen)
+    ledger.lift(gone, Scope.AUTH)
+    rule_ban(ledger, entity("198.51.100.1"))
+    rest = [prefix for page in slices for prefix, _, _ in page]
+    assert set(hosts) <= {*seen, *rest, gone}
+    assert gone not in rest
+    assert len({*seen, *rest}) == len([*seen, *rest])
+
+
+def test_a_ban_that_may_be_forged_raises_no_level(ledger: Ledger, clock: UnixClock) -> None:
+    def forged() -> Ban:
+        ban = ledger.ban(HOST, Scope.AUTH, Reason.AUTH_FAILURES, seconds=60, escalate=False)
+        assert ban is not None
+        clock.now = ban.until
+        return ban
+
+    assert [forged().level for _ in range(3)] == [0, 0, 0]
+    counted = rule_ban(ledger)
+    assert counted.level == 1
+    clock.now = counted.until
+    assert forged().level == 1
+    assert rule_ban(ledger).level == 2
+
+
+def test_lifting_many_without_forgetting_leaves_none_in_force(
+    ledger: Ledger, clock: UnixClock
+) -> None:
+    ban = rule_ban(ledger)
+    clock.now += 5
+    assert ledger.lift(HOST, Scope.AUTH, forget=False) == ban
+    clock.now -= 3
+    assert ledger.find(HOST, Scope.AUTH) is None, "whatever is done to the clock"
+    assert len(ledger) == 0
+    assert rule_ban(ledger).level == 2
+
+
+def test_a_clock_put_far_back_does_not_disturb(ledger: Ledger, clock: UnixClock) -> None:
+    """A board without a battery starts in the wrong year, and is told the right one later."""
+    rule_ban(ledger)
+    clock.now -= 5 * 365 * DAY_S
+    other = entity("198.51.100.1")
+    rule_ban(ledger, other.widen(24))
+    assert ledger.find(other, Scope.AUTH) is not None
+    assert len(ledger) == len(ledger.bans()) == 2
+
+
+def test_full_ledger_lifts_none_while_one_has_just_ended(clock: UnixClock) -> None:
+    ledger = Ledger(PolicySettings(), NEVER, clock, capacity=2)
+    hosts = [entity(f"203.0.113.{i}") for i in range(3)]
+    ledger.ban(hosts[0], Scope.AUTH, Reason.OPERATOR, seconds=1)
+    ledger.ban(hosts[1], Scope.AUTH, Reason.OPERATOR, seconds=2)
+    changes = recorded(ledger)
+    clock.now += 1
+    new = ledger.ban(hosts[2], Scope.AUTH, Reason.OPERATOR, seconds=50)
+    assert changes == [new]
+    assert ledger.find(hosts[1], Scope.AUTH) is not None
+    assert len(ledger) == 2
+
+
+def test_full_ledger_loses_nothing_for_a_ban_it_knows_better(clock: UnixClock) -> None:
+    ledger = Ledger(PolicySettings(), NEVER, clock, capacity=1)
+    past = rule_ban(ledger)
+    clock.now = past.until + 60
+    mine = rule_ban(ledger, entity("198.51.100.1"))
+    changes = recorded(ledger)
+    ledger.restore([stored(HOST, clock.now + 50, since=past.since - 1)])
+    assert (ledger.bans(), changes) == ([mine], [])
+
+
+# -- while a Store is being restored --------------------------------------------------------------
+
+
+def test_what_is_lifted_meanwhile_is_not_brought_back(ledger: Ledger) -> None:
+    changes = recorded(ledger)
+    with ledger.restoring():
+        assert ledger.lift(HOST, Scope.AUTH) is None
+        ledger.restore([stored(HOST, START + 50)])
+    assert ledger.bans() == []
+    assert changes == [Lift(HOST, Scope.AUTH)], "the Store has it, and the kernel"
+    assert rule_ban(ledger).level == 1
+
+
+def test_what_is_ended_meanwhile_comes_back_as_history(ledger: Ledger) -> None:
+    with ledger.restoring():
+        ledger.lift(HOST, Scope.AUTH, forget=False)
+        ledger.restore([stored(HOST, START + 50, level=3)])
+    assert ledger.bans() == []
+    assert rule_ban(ledger).level == 4
+
+
+def test_what_a_rule_bans_meanwhile_stays(ledger: Ledger) -> None:
+    with ledger.restoring():
+        mine = rule_ban(ledger)
+        ledger.restore([stored(HOST, START + 9_999)])
+        assert ledger.bans() == [mine]
+        ledger.lift(HOST, Scope.AUTH)
+        ledger.restore([stored(HOST, START + 9_999)])
+        assert ledger.bans() == []
+
+
+def test_after_it_a_lift_is_told_only_of_what_is_known(ledger: Ledger) -> None:
+    with ledger.restoring():
+        ledger.lift(HOST, Scope.AUTH)
+    changes = recorded(ledger)
+    ledger.lift(HOST, Scope.AUTH)
+    ledger.restore([stored(HOST, START + 50)])
+    assert changes == []
+    assert len(ledger) == 1

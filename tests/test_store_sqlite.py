@@ -13,7 +13,7 @@ from gatekeeper.abc import BanChange, Lift, Store
 from gatekeeper.ban import Scope
 from gatekeeper.errors import StoreError
 from gatekeeper.prefix import Prefix
-from gatekeeper.store import schema
+from gatekeeper.store import schema, sqlite
 from gatekeeper.store.sqlite import SqliteStore
 
 
@@ -104,6 +104,24 @@ async def test_newer_schema_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(StoreError, match="newer gatekeeper"):
         await SqliteStore.open(tmp_path / "bans.db", MEMORY_S)
+
+
+async def test_pages_go_on_while_bans_come_and_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "PAGE", 4)
+    store = await SqliteStore.open(tmp_path / "bans.db", MEMORY_S)
+    made = [ban(Prefix(bytes([192, 0, 2, i]), 32)) for i in range(10, 20)]
+    await store.record(made, NOW)
+    first = await store.load(NOW)
+    assert len(first) == 4
+    left = [one for one in made if one not in first]
+    await store.record([Lift(first[-1].prefix, Scope.AUTH), Lift(left[0].prefix, Scope.AUTH)], NOW)
+    second = await store.load(NOW, first[-1])
+    assert second == left[1:5]
+    assert await store.load(NOW, second[-1]) == left[5:]
+    assert await store.load(NOW, left[-1]) == []
+    await store.aclose()
 
 
 async def test_damage_found_later_is_a_store_error(tmp_path: Path) -> None:

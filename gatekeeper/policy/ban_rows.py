@@ -15,9 +15,8 @@ from gatekeeper.verdict import Reason
 PLACE_OCTETS: Final = 9
 _KEY_OCTETS: Final = 8
 
-_ROW: Final = Struct("<ddqBBB")  # until, since, level, reason, origin, whether it ended by hand
+_ROW: Final = Struct("<ddqBB")  # end, since, level, reason, origin
 _END: Final = Struct("<d")  # so is `since`, right behind
-_ENDED_AT: Final = _ROW.size - 1
 
 _SCOPES: Final = tuple(Scope)
 _REASONS: Final = tuple(Reason)
@@ -30,7 +29,8 @@ _TAGS: Final = tuple(
 )
 
 unpack_end: Final = _END.unpack_from
-"""The instant a row's ban ends, as the only one of a tuple."""
+"""The end of a row as the only one of a tuple; it is in force while that lies ahead. Where the ban
+had ended when it was put in, the end is negated: it stays ended if the clock is put back."""
 
 
 def side_of(scope: Scope) -> int:
@@ -67,27 +67,26 @@ def read_place(place: bytes) -> tuple[int, bytes]:
 
 
 def pack(ban: Ban, *, ended: bool) -> bytes:
-    """All of `ban` but its key and note. `ended`: it had ended when it was put in."""
+    """All of `ban` but its key and note; its end is not negative. `ended`: see `unpack_end`."""
     return _ROW.pack(
-        ban.until,
+        -ban.until if ended else ban.until,
         ban.since,
         ban.level,
         _REASON_NUMBERS[ban.reason],
         _ORIGIN_NUMBERS[ban.origin],
-        ended,
     )
 
 
 def unpack(side: int, key: bytes, row: bytes, note: str) -> Ban:
     """The ban again, equal to the one that was packed."""
-    until, since, level, reason, origin, _ = _ROW.unpack(row)
+    end, since, level, reason, origin = _ROW.unpack(row)
     return Ban(
         prefix_of(key),
         _SCOPES[side],
         _REASONS[reason],
         level,
         since,
-        until,
+        abs(end),
         _ORIGINS[origin],
         note,
     )
@@ -96,8 +95,3 @@ def unpack(side: int, key: bytes, row: bytes, note: str) -> Ban:
 def since_of(row: bytes) -> float:
     """When the ban of a row was made."""
     return float(_END.unpack_from(row, _END.size)[0])
-
-
-def had_ended(row: bytes) -> int:
-    """1 for what had ended when it was put in, 0 for the rest."""
-    return row[_ENDED_AT]

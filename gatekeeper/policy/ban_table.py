@@ -17,7 +17,6 @@ from typing import Final
 
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.policy.ban_rows import (
-    had_ended,
     key_of,
     pack,
     place_of,
@@ -29,7 +28,7 @@ from gatekeeper.policy.ban_rows import (
     unpack,
     unpack_end,
 )
-from gatekeeper.policy.end_buckets import SPAN_S, EndBuckets
+from gatekeeper.policy.end_buckets import EndBuckets, bucket_number
 from gatekeeper.prefix import Prefix
 
 FORGET_STEP: Final = 2_000  # rows dropped in one call, some 2 ms
@@ -69,7 +68,7 @@ class BanTable:
         return self._ends
 
     def until(self, prefix: Prefix, scope: Scope) -> float:
-        """When the last ban of just this prefix ends or ended; 0 where none is known."""
+        """When the ban in force of just this prefix ends; what lies behind where there is none."""
         key = key_of(prefix)
         row = self._shards[side_of(scope)][key[-1]].get(key)
         return 0.0 if row is None else unpack_end(row)[0]
@@ -134,10 +133,9 @@ class BanTable:
                 return
             self._ends.remove(_bucket(old), wide=wide)
         until = ban.until
-        ended = until <= now
         place = place_of(side, key)
-        rows[key] = pack(ban, ended=ended)
-        self._ends.add(int(until // SPAN_S) - ended, place, wide=wide)
+        rows[key] = row = pack(ban, ended=until <= now)
+        self._ends.add(_bucket(row), place, wide=wide)
         if ban.note or self._notes:
             self._put_note(place, ban.note)
         if self._soonest and until < self._soonest[0][0]:
@@ -174,15 +172,15 @@ class BanTable:
 
     def advance(self, now: float) -> None:
         """Count what has ended by now as past. Costs nothing by the ban."""
-        self._ends.advance(int(now // SPAN_S))
+        self._ends.advance(now)
 
     def forget(self, ended_by: float, most_past: int) -> None:
         """Drop what had ended by this instant, and the oldest of the past beyond `most_past`.
 
-        At most `FORGET_STEP` rows in one call, and none that ended later: call it again.
+        It goes by whole spans of `SPAN_S`, so some is dropped a little later; and at most
+        `FORGET_STEP` rows go in one call, so call it again.
         """
-        # Some were in the bucket before that of their end: those that had ended when put in.
-        dropped = self._ends.oldest(int(ended_by // SPAN_S) - 1, FORGET_STEP)
+        dropped = self._ends.oldest(ended_by, FORGET_STEP)
         for place in dropped:
             self._drop(place)
         excess = min(self._ends.over - most_past, FORGET_STEP - len(dropped))
@@ -223,4 +221,5 @@ class BanTable:
 
 def _bucket(row: bytes) -> int:
     """Where a row is counted: what had ended when it was put in counts as past from then on."""
-    return int(unpack_end(row)[0] // SPAN_S) - had_ended(row)
+    end: float = unpack_end(row)[0]
+    return bucket_number(abs(end), ended=end < 0)

@@ -4,7 +4,8 @@ Theory of operation. A bucket holds the places of what ends within `SPAN_S`, end
 bytearray, and how many of them are so still. What is put off or taken leaves its place behind,
 stale; a bucket is swept when more than half of it is. A bucket whose time is over turns from
 coming to over as a whole: half a million bans with one end cost as much as one. Whoever needs the
-instant itself reads the row.
+instant itself reads the row. A span has two buckets, one with an even number and one, the next odd
+number, for what had ended when it was put in: that is over whatever is done to the clock.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +16,11 @@ from gatekeeper.policy.ban_rows import PLACE_OCTETS
 
 SPAN_S: Final = 16.0  # seven days of them take 8 MB; shorter ones cost more than they sort
 _SWEEP_FLOOR: Final = 64  # stale ones that are not worth a sweep
+
+
+def bucket_number(end: float, *, ended: bool) -> int:
+    """The bucket of what ends at the instant `end`, or had ended when it was put in."""
+    return 2 * int(end // SPAN_S) + ended
 
 
 class _Bucket:
@@ -46,7 +52,7 @@ class EndBuckets:
         """What is at `place` ends in the bucket `number`."""
         bucket = self._buckets.get(number)
         if bucket is None:
-            bucket = self._buckets[number] = _Bucket(number < self._front)
+            bucket = self._buckets[number] = _Bucket(number < self._front or number % 2 == 1)
             self._queue(number, bucket.over)
         bucket.places += place
         bucket.live += 1
@@ -72,9 +78,10 @@ class EndBuckets:
         elif len(bucket.places) > PLACE_OCTETS * (_SWEEP_FLOOR + 2 * bucket.live):
             bucket.places = bytearray().join(set(self._live(number, bucket)))
 
-    def advance(self, front: int) -> None:
-        """The time of all buckets before `front` is over. It may lie before the last one, when a
-        clock was put back; that costs a look at every bucket."""
+    def advance(self, now: float) -> None:
+        """The time of all spans before that of `now` is over. It may lie before the last one, when
+        a clock was put back; that costs a look at every bucket."""
+        front = bucket_number(now, ended=False)
         if front < self._front:
             self._rewind(front)
         self._front = front
@@ -92,19 +99,20 @@ class EndBuckets:
     def first(self) -> Iterator[bytes]:
         """The places in the coming bucket that ends first; one may come twice."""
         while self._coming:
-            bucket = self._buckets.get(self._coming[0])
+            number = self._coming[0]
+            bucket = self._buckets.get(number)
             if bucket is not None and not bucket.over:
-                return self._live(self._coming[0], bucket)
+                return self._live(number, bucket)
             heappop(self._coming)
         return iter(())
 
     def current(self) -> set[bytes]:
-        """The places in the bucket whose time is now: some have ended already."""
+        """The places in the bucket of the time it was advanced to: some have ended already."""
         bucket = self._buckets.get(self._front)
         return set() if bucket is None else set(self._live(self._front, bucket))
 
     def oldest(self, before: float, most: int) -> list[bytes]:
-        """Up to `most` places of the bucket that was over first, if its number is below `before`.
+        """Up to `most` places of the span that was over first, if it was by the instant `before`.
 
         The caller removes those that are live. One may come twice.
         """
@@ -114,7 +122,7 @@ class EndBuckets:
             if bucket is None or not bucket.over:
                 heappop(self._over)
                 continue
-            if number >= before:
+            if (number // 2 + 1) * SPAN_S > before:
                 return []
             cut = max(0, len(bucket.places) - PLACE_OCTETS * most)
             taken, bucket.places = bucket.places[cut:], bucket.places[:cut]
@@ -142,7 +150,7 @@ class EndBuckets:
 
     def _rewind(self, front: int) -> None:
         for number, bucket in self._buckets.items():
-            if bucket.over and number >= front:
+            if bucket.over and number >= front and number % 2 == 0:
                 self._turn(bucket)
                 self._queue(number, over=False)
 

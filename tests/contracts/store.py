@@ -110,6 +110,20 @@ class StoreContract:
         await store.record([], NOW)
         assert await store.load(NOW) == []
 
+    async def test_pages_give_everything_once(self, store: Store) -> None:
+        """More than one page of any Store; ended ones and both scopes among them."""
+        made = [
+            ban(Prefix(i.to_bytes(4, "big"), 32), scope, until=NOW + i - 100)
+            for i in range(3_001)
+            for scope in Scope
+        ]
+        await store.record(made, NOW)
+        loaded: list[Ban] = []
+        while page := await store.load(NOW, loaded[-1] if loaded else None):
+            loaded += page
+        assert len(loaded) == len(made)
+        assert set(loaded) == set(made)
+
     # -- what is remembered -----------------------------------------------------------------
 
     async def test_nothing_is_remembered_at_first(self, store: Store) -> None:
