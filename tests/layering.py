@@ -75,8 +75,11 @@ LEVELS: Final = {
 }
 CLOSED_LEVELS: Final = frozenset({1, 3})  # their subjects never import each other
 KERNEL: Final = "kernel"  # apart: stdlib and itself only
-# The words of the privileged process's socket and command line, and the one who speaks them.
-KERNEL_DOORS: Final = frozenset(f"{PACKAGE}.kernel.{name}" for name in ("protocol", "options"))
+# The words of the privileged process's socket and command line, and what the keeper of transparent
+# mode, which has the same rights, does in the kernel; and the one who speaks and does them.
+KERNEL_DOORS: Final = frozenset(
+    f"{PACKAGE}.kernel.{name}" for name in ("protocol", "options", "dial", "rights", "transparent")
+)
 KERNEL_CALLER: Final = "enforce"
 
 PURE_SUBJECTS: Final = frozenset({"wire", "policy"})

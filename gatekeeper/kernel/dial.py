@@ -22,6 +22,8 @@ from gatekeeper.kernel.nfnetlink import KernelRefused
 from gatekeeper.kernel.options import Options, Target
 from gatekeeper.kernel.transparent import MARK
 
+__all__ = ["Dialling", "KernelRefused", "is_own"]
+
 _IP_TRANSPARENT: Final = 19  # linux/in.h; Python has no name for these
 _IPV6_TRANSPARENT: Final = 75  # linux/in6.h
 _IP_BIND_ADDRESS_NO_PORT: Final = 24

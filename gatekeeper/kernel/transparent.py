@@ -9,8 +9,10 @@ import socket
 from collections.abc import Iterable
 from typing import Final
 
-from gatekeeper.kernel import nft
+from gatekeeper.kernel.nft import NftError, run
 from gatekeeper.kernel.options import Target
+
+__all__ = ["MARK", "NAME", "NftError", "load", "loaded", "remove", "text"]
 
 NAME: Final = "gatekeeper_transparent"
 # Firewalls, VPNs and container networks mark in the upper bits of 32, and by masks: these are low.
@@ -25,20 +27,20 @@ table inet {NAME} {{
 
 
 def load(targets: Iterable[Target]) -> None:
-    """Make or replace the table for these backends. Raises `nft.NftError`; then nothing changed."""
-    nft.run(f"table inet {NAME}\ndelete table inet {NAME}\n{text(targets)}")
+    """Make or replace the table for these backends. Raises `NftError`; then nothing changed."""
+    run(f"table inet {NAME}\ndelete table inet {NAME}\n{text(targets)}")
 
 
 def remove() -> None:
-    """Take the table away where it is. Raises `nft.NftError`."""
-    nft.run(f"table inet {NAME}\ndelete table inet {NAME}\n")
+    """Take the table away where it is. Raises `NftError`."""
+    run(f"table inet {NAME}\ndelete table inet {NAME}\n")
 
 
 def loaded() -> bool:
     """Whether the table is there. Raises `PermissionError` where that may not be asked."""
     try:
-        nft.run(f"list chain inet {NAME} prerouting")
-    except nft.NftError as error:
+        run(f"list chain inet {NAME} prerouting")
+    except NftError as error:
         if "not permitted" in str(error):
             raise PermissionError(str(error)) from error
         return False
