@@ -1,0 +1,1 @@
+"""What the kernel side and the Ledger cost."""
