@@ -3,6 +3,7 @@
 Each has an in-memory form and a real one that pass the same contract suite (`tests/contracts/`).
 """
 
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,7 @@ from gatekeeper.ban import Ban, Scope
 from gatekeeper.events import Client, JudgedEvent
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import Memory
+from gatekeeper.settings import Endpoint
 from gatekeeper.verdict import Verdict
 
 
@@ -107,6 +109,19 @@ class EnforcerNews(Protocol):
 
     def flooding(self, prefix: Prefix) -> None:
         """The kernel drops this address for the new connections it makes."""
+        ...
+
+
+class Dialler(Protocol):
+    """Connects to backends from clients' own addresses, which takes rights the guard has not."""
+
+    async def dial(self, target: Endpoint, source: str, port: int) -> socket.socket:
+        """A non-blocking socket on its way to `target` from the address `source`, and from `port`
+        unless that is taken. `target` is numeric and of the family of `source`.
+
+        It may have failed already: writable, with SO_ERROR. The caller closes it.
+        Raises `EnforcerError`.
+        """
         ...
 
 

@@ -27,6 +27,7 @@ from gatekeeper.config import load
 from gatekeeper.control import SOCKET_NAME, Control
 from gatekeeper.control import serve as serve_control
 from gatekeeper.durable import Restore, load_account_secret, open_store
+from gatekeeper.enforce.transparent import end_keeper
 from gatekeeper.enforcement import Enforcement
 from gatekeeper.errors import GatekeeperError
 from gatekeeper.explain import Explain
@@ -46,7 +47,13 @@ from gatekeeper.server import Server
 from gatekeeper.session.dialogue import Service
 from gatekeeper.sessions import End, SessionTable
 from gatekeeper.settings import Mode, Settings
-from gatekeeper.startup import Prepared, Services, never_banned, prepare
+from gatekeeper.startup import (
+    Prepared,
+    Services,
+    never_banned,
+    prepare,
+    transparent_endpoints,
+)
 from gatekeeper.stuck import Lookout
 from gatekeeper.verdict import Reason
 
@@ -59,8 +66,8 @@ _GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
 def run(settings: Settings, path: Path) -> int:
     """Hold the guard until SIGTERM or SIGINT; the exit code.
 
-    `path` is read again at SIGHUP. Raises `ConfigError` or `PermissionMissing` for what keeps it
-    from starting.
+    `path` is read again at SIGHUP. Raises `ConfigError`, `PermissionMissing` or `EnforcerError` for
+    what keeps it from starting.
     """
     services = Services(settings)
     prepared = prepare(settings)
@@ -71,6 +78,8 @@ def run(settings: Settings, path: Path) -> int:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
     trio.run(app.main)
+    if prepared.keeper is not None:
+        end_keeper(prepared.keeper)
     return 0
 
 
@@ -202,8 +211,9 @@ class App:
 
     async def _take_in(self, restore: Restore) -> None:
         """Have the Store's bans in the Ledger; only then compare it with the kernel."""
-        if await restore.run():
-            self._log.event("restored", bans=len(self._ledger))
+        async with self._enforcement.pages as pages:
+            if await restore.run(pages.send):
+                self._log.event("restored", bans=len(self._ledger))
         if not restore.stopped:
             self._enforcement.restored.set()
 
@@ -231,6 +241,8 @@ class App:
                 kernel=self._prepared.kernel is not None,
                 why=self._prepared.without_kernel or None,
             )
+            for doubt in self._prepared.doubts:
+                self._log.warning("transparent", why=doubt)
             async for signum in signals:
                 if signum != signal.SIGHUP:
                     break
@@ -271,6 +283,10 @@ class App:
         if names != {listener.name: listener.bind for listener in settings.listeners}:
             self._log.event("reload-failed", error="listeners changed: that takes a restart")
             return
+        if transparent_endpoints(self._settings) != transparent_endpoints(settings):
+            text = "addresses of transparent backends changed: that takes a restart"
+            self._log.event("reload-failed", error=text)
+            return
         self._settings, self._services = settings, services
         self._guard.reconfigure(settings)
         self._idlers.reconfigure(settings)
@@ -282,7 +298,7 @@ class App:
     def _build_services(self) -> dict[str, Service]:
         return {
             listener.name: self._services.service(
-                listener, self._guard, self._readiness, self._relay
+                listener, self._guard, self._readiness, self._relay, self._enforcement.dialler
             )
             for listener in self._settings.listeners
         }

@@ -343,11 +343,21 @@ async def connect(
     """
     code = sock.connect_ex(address)
     if code == errno.EINPROGRESS:
-        with contextlib.suppress(OSError):
-            sock.getpeername()
-            return  # a backend on this host has answered before connect returned
-        await channel.own_event(OUT, deadline)
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        await connected(channel, deadline)
+    elif code:
+        raise PeerBroken(_describe(OSError(code, "")))
+
+
+async def connected(channel: Channel, deadline: float) -> None:
+    """Wait until the connect that has begun on `channel`'s socket is done.
+
+    Raises `PeerBroken` or `DeadlineExceeded`.
+    """
+    with contextlib.suppress(OSError):
+        channel.sock.getpeername()
+        return  # a backend on this host has answered before connect returned
+    await channel.own_event(OUT, deadline)
+    code = channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise PeerBroken(_describe(OSError(code, "")))
 

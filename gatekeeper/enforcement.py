@@ -9,11 +9,13 @@ from typing import Final
 
 import trio
 
-from gatekeeper.abc import Enforcer
-from gatekeeper.ban import Scope
+from gatekeeper.abc import Dialler, Enforcer
+from gatekeeper.ban import Ban, Scope
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer
+from gatekeeper.enforce.transparent import KernelDialler, targets
+from gatekeeper.errors import EnforcerError
 from gatekeeper.guard import Guard
 from gatekeeper.health import Health
 from gatekeeper.ledger import Ledger
@@ -23,17 +25,18 @@ from gatekeeper.propagation import enforcer_feed
 from gatekeeper.reconciling import Hooks, Reconciler, Repair
 from gatekeeper.resets import Resets
 from gatekeeper.settings import Mode, Settings
-from gatekeeper.startup import Prepared, never_banned
+from gatekeeper.startup import Prepared, never_banned, transparent_endpoints
 from gatekeeper.verdict import Reason
 
+_PAGES_WAITING: Final = 8  # of 5,000 bans: reading goes on while the kernel takes them
 FLOOD_BAN_S: Final = 600.0  # the kernel's own lasts a minute; this one is listed and explained
 
 
 class Enforcement:
     """One for the process. `clock` gives Unix time.
 
-    `restored` is to be set when the Ledger has what the Store had: what the kernel holds besides is
-    looked at only then.
+    `pages` takes the Store's bans as they come into the Ledger, and is closed behind them; then
+    `restored` is to be set, for what the kernel holds besides is looked at only then.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Enforcement:
         clock: Callable[[], float],
     ) -> None:
         self.restored = trio.Event()
+        self.pages, self._pages = trio.open_memory_channel[list[Ban]](_PAGES_WAITING)
         self._settings = settings
         self._ledger = ledger
         self._guard = guard
@@ -55,8 +59,11 @@ class Enforcement:
         self._xdp: Mapping[str, str] = {}  # interfaces and how they are served, at the last look
         self._client: KernelClient | None = None
         self._resets: Resets | None = None
+        self.dialler: Dialler | None = None
         if prepared.kernel is not None:
             self._client = KernelClient(prepared.kernel[0])
+            known = targets(transparent_endpoints(settings))
+            self.dialler = KernelDialler(self._client.dial, known)
             self._resets = Resets(ledger, self._client.kill, chronicle.reset_elsewhere)
         self.enforcer: Enforcer = self._client or MemoryEnforcer(clock)
         self._feed = enforcer_feed(
@@ -79,8 +86,25 @@ class Enforcement:
             if self._resets is not None:
                 nursery.start_soon(self._resets.run)
             nursery.start_soon(self._feed.run)
+            await self._take_pages()
             await self.restored.wait()
             await self.reconciler.run()
+
+    async def _take_pages(self) -> None:
+        """Put the Store's bans into the kernel while they are read, where it has none: after a
+        boot. Where it kept them, or fails, the comparison sees to the rest."""
+        bare = None
+        async for page in self._pages:
+            if self._client is None or bare is False or not page:
+                continue
+            try:
+                if bare is None:
+                    last = page[-1]
+                    bare = await self._client.remaining_s(last.prefix, last.scope) is None
+                if bare:
+                    await self.reconciler.fill([(it.prefix, it.scope, it.until) for it in page])
+            except EnforcerError:
+                bare = False
 
     def reconfigure(self, settings: Settings) -> None:
         """Go on with new settings; the kernel hears of their lists soon."""

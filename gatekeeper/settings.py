@@ -35,6 +35,7 @@ class Announce(Enum):
     PROXY_V2 = "proxy-v2"
     XCLIENT = "xclient"
     IMAP_ID = "imap-id"
+    TRANSPARENT = "transparent"  # connections come from the client's own address and port
     NONE = "none"
 
 

@@ -4,11 +4,13 @@ bound, the kernel process started. It may be root's work; `app.run` drops the ri
 
 import socket
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import SystemRandom
 
 from gatekeeper import host
+from gatekeeper.abc import Dialler
 from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
+from gatekeeper.enforce.transparent import spawn_keeper, targets
 from gatekeeper.errors import ConfigError, EnforcerError, PermissionMissing
 from gatekeeper.events import MailProtocol
 from gatekeeper.guard import Guard
@@ -19,7 +21,7 @@ from gatekeeper.server import bind
 from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Service
 from gatekeeper.session.likeness import Likeness
-from gatekeeper.settings import BackendSettings, ListenerSettings, Settings
+from gatekeeper.settings import Announce, BackendSettings, Endpoint, ListenerSettings, Settings
 from gatekeeper.tls import Certificates
 from gatekeeper.upstream import Backend
 
@@ -31,10 +33,13 @@ class Prepared:
     sockets: tuple[tuple[str, socket.socket], ...]  # listener name, listening socket
     kernel: tuple[socket.socket, subprocess.Popen[bytes]] | None
     without_kernel: str  # why bans stay in the guard, if they do
+    keeper: subprocess.Popen[bytes] | None = None  # takes transparent mode's rules away at our end
+    doubts: tuple[str, ...] = ()  # what the operator should look at
 
 
 def prepare(settings: Settings) -> Prepared:
-    """Do all that may need rights. Raises `ConfigError` or `PermissionMissing`."""
+    """Do all that may need rights. Raises `ConfigError`, `PermissionMissing` or, for transparent
+    backends, `EnforcerError`."""
     host.raise_descriptor_limit(settings.limits.sessions)
     host.own_directory(settings.run_dir, settings.user)
     if settings.store.path is not None:
@@ -57,7 +62,23 @@ def prepare(settings: Settings) -> Prepared:
             kernel = spawn_kernel(kernel_options(settings))
         except (EnforcerError, PermissionMissing) as error:
             without_kernel = str(error)
-    return Prepared(tuple(sockets), kernel, without_kernel)
+    return _with_keeper(settings, Prepared(tuple(sockets), kernel, without_kernel))
+
+
+def _with_keeper(settings: Settings, prepared: Prepared) -> Prepared:
+    """`prepared` with what transparent backends need. Without it their mail does not flow at all,
+    so that the guard does not start. Raises `EnforcerError` or `PermissionMissing`."""
+    endpoints = transparent_endpoints(settings)
+    if not endpoints:
+        return prepared
+    if prepared.kernel is None:
+        raise EnforcerError(f"transparent: there is no kernel process: {prepared.without_kernel}")
+    try:
+        keeper, doubts = spawn_keeper(targets(endpoints))
+    except BaseException:
+        prepared.kernel[0].close()
+        raise
+    return replace(prepared, keeper=keeper, doubts=tuple(doubts))
 
 
 def kernel_options(settings: Settings) -> Options:
@@ -72,6 +93,7 @@ def kernel_options(settings: Settings) -> Options:
         syn_rate=settings.enforce.syn_rate,
         syn_burst=settings.enforce.syn_burst,
         xdp=settings.enforce.xdp,
+        dial=targets(transparent_endpoints(settings)),
     )
 
 
@@ -87,16 +109,32 @@ def ports_by_scope(settings: Settings) -> tuple[list[int], list[int]]:
 
 def never_banned(settings: Settings) -> set[Prefix]:
     """Loopback, this host, its backends and balancers, and whom the operator allows."""
-    never = {*host.LOOPBACK, *host.own_addresses(), *settings.allow}
+    return {*near(settings), *settings.allow}
+
+
+def near(settings: Settings) -> set[Prefix]:
+    """Loopback, this host, its backends and balancers: no backend sees a client with such an
+    address come from it."""
+    found = {*host.LOOPBACK, *host.own_addresses()}
     for backend in settings.backends.values():
         for endpoint in backend.address:
             try:
-                never.add(Prefix.parse(endpoint.host))
+                found.add(Prefix.parse(endpoint.host))
             except ValueError:
                 continue  # a name: its addresses may change, and backends do not call us
     for listener in settings.listeners:
-        never.update(listener.proxy_protocol_from)
-    return never
+        found.update(listener.proxy_protocol_from)
+    return found
+
+
+def transparent_endpoints(settings: Settings) -> list[Endpoint]:
+    """Where connections come from clients' own addresses: numeric, as `config` sees to."""
+    return [
+        endpoint
+        for backend in settings.backends.values()
+        if backend.announce is Announce.TRANSPARENT
+        for endpoint in backend.address
+    ]
 
 
 class Services:
@@ -111,7 +149,8 @@ class Services:
             MailProtocol.SUBMISSION: Certificates(settings.tls, smtp.ALPN.decode()),
         }
         self._certificates[MailProtocol.SMTP] = self._certificates[MailProtocol.SUBMISSION]
-        self._backends = {name: Backend(each) for name, each in settings.backends.items()}
+        around = near(settings)
+        self._backends = {name: Backend(each, around) for name, each in settings.backends.items()}
         known = {} if earlier is None else earlier.likenesses
         keys = {(settings.backends[it.backend], it.protocol) for it in settings.listeners}
         self.likenesses: dict[tuple[BackendSettings, MailProtocol], Likeness] = {
@@ -119,14 +158,21 @@ class Services:
         }
 
     def service(
-        self, listener: ListenerSettings, guard: Guard, readiness: Readiness, relay: Relay
+        self,
+        listener: ListenerSettings,
+        guard: Guard,
+        readiness: Readiness,
+        relay: Relay,
+        dialler: Dialler | None = None,
     ) -> Service:
-        """What the sessions of `listener` need."""
+        """What the sessions of `listener` need; `dialler` where a backend is transparent."""
+        backend = self._backends[listener.backend]
+        backend.dialler = dialler
         return Service(
             listener=listener,
             settings=self.settings,
             judge=guard,
-            backend=self._backends[listener.backend],
+            backend=backend,
             likeness=self.likenesses[self.settings.backends[listener.backend], listener.protocol],
             certificates=self._certificates[listener.protocol],
             readiness=readiness,

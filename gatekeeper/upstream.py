@@ -1,35 +1,47 @@
 """Reaching a backend: fail-over between addresses, and the PROXY header in front of everything.
 
 What follows on the connection (greeting, STARTTLS, XCLIENT, IMAP ID) is the protocol's own and is
-spoken by `session`.
+spoken by `session`. Where clients are announced by their address alone (docs/transparent.md) a
+`Dialler` makes the socket.
 """
 
 import contextlib
 import encodings.idna  # noqa: F401  # ssl loads it late, when its file may no longer be readable
 import socket
 import ssl
+from collections.abc import Iterable
 from typing import Final
 
 import trio
 
-from gatekeeper.channel import Channel, connect, deadline_in
-from gatekeeper.errors import BackendUnavailable, ChannelError, ConfigError
+from gatekeeper.abc import Dialler
+from gatekeeper.channel import Channel, connect, connected, deadline_in
+from gatekeeper.errors import BackendUnavailable, ChannelError, ConfigError, EnforcerError
 from gatekeeper.events import Client, MailProtocol
+from gatekeeper.policy.prefix_set import PrefixSet
+from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness, Waiter
 from gatekeeper.settings import Announce, BackendSettings, Endpoint, TlsMode
 from gatekeeper.wire.proxy_header import TlsFacts, encode_v1, encode_v2
 
+_UNROUTED: Final = (Prefix.parse("fe80::/10"),)  # means nothing without its link
 _REST_S: Final = 5.0  # a failed address is tried last for this long
 
 
 class Backend:
-    """One configured backend: its addresses, which of them failed lately, and its TLS context."""
+    """One configured backend: its addresses, which of them failed lately, and its TLS context.
 
-    __slots__ = ("_failed_until", "_numeric", "context", "settings")
+    `dialler` is to be there before a transparent backend is opened.
+    """
 
-    def __init__(self, settings: BackendSettings) -> None:
-        """Raises `ConfigError` where the CA file cannot be used."""
+    __slots__ = ("_failed_until", "_near", "_numeric", "context", "dialler", "settings")
+
+    def __init__(self, settings: BackendSettings, near: Iterable[Prefix] = ()) -> None:
+        """Clients in `near`, as this host, are not announced by their address, for replies to them
+        would not come back. Raises `ConfigError` where the CA file cannot be used."""
         self.settings = settings
+        self.dialler: Dialler | None = None
+        self._near = PrefixSet((*near, *_UNROUTED))
         self.context: ssl.SSLContext | None = None
         if settings.tls is not TlsMode.NONE:
             self.context = _verifying_context(settings)
@@ -49,16 +61,23 @@ class Backend:
         configured, implicit TLS is up.
 
         Addresses are tried in order, those that failed in the last seconds last; each gets
-        `connect_timeout_s`. Raises `BackendUnavailable` when none answers.
+        `connect_timeout_s`. Of a transparent backend only those of the client's family are: from
+        another the client would look like somebody else. Raises `BackendUnavailable` when none
+        answers.
         """
         header = self._header(client, tls, server_name)
+        source = client if self._shows_address(client) else None
         failures: list[str] = []
         for endpoint in self._in_order():
+            if source is not None and _version(source.address) != _version(endpoint.host):
+                continue
             try:
-                return await self._open_one(endpoint, header, readiness, waiter)
-            except (ChannelError, OSError) as error:
+                return await self._open_one(endpoint, source, header, readiness, waiter)
+            except (ChannelError, EnforcerError, OSError) as error:
                 self._failed_until[endpoint] = trio.current_time() + _REST_S
                 failures.append(f"{endpoint}: {error}")
+        if source is not None and not failures:
+            failures = [f"transparent: it has no IPv{_version(source.address)} address"]
         raise BackendUnavailable("; ".join(failures))
 
     def announces_tls(self, client: Client) -> bool:
@@ -68,7 +87,7 @@ class Backend:
                 return self._sends_tlvs(client)
             case Announce.IMAP_ID:
                 return True
-            case Announce.PROXY_V1 | Announce.XCLIENT | Announce.NONE:
+            case Announce.PROXY_V1 | Announce.XCLIENT | Announce.TRANSPARENT | Announce.NONE:
                 return False
 
     async def start_tls(self, channel: Channel, endpoint_name: str = "") -> None:
@@ -87,15 +106,28 @@ class Backend:
         )
 
     async def _open_one(
-        self, endpoint: Endpoint, header: bytes, readiness: Readiness, waiter: Waiter
+        self,
+        endpoint: Endpoint,
+        source: Client | None,
+        header: bytes,
+        readiness: Readiness,
+        waiter: Waiter,
     ) -> Channel:
+        """As `open`, of one address; `source` is the client to come as, None for ourselves."""
         deadline = deadline_in(self.settings.connect_timeout_s)
-        family, address = await self._resolve(endpoint)
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        address = None
+        if source is None:
+            family, address = await self._resolve(endpoint)
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        else:
+            sock = await self._dial(endpoint, source, deadline)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         channel = Channel(sock, readiness, waiter)
         try:
-            await connect(sock, address, channel, deadline)
+            if address is None:
+                await connected(channel, deadline)
+            else:
+                await connect(sock, address, channel, deadline)
             if header:
                 await channel.send(header, deadline)  # whole, in one segment, before all else
             if self.settings.tls is TlsMode.IMPLICIT:
@@ -105,6 +137,23 @@ class Backend:
             raise
         self._failed_until.pop(endpoint, None)
         return channel
+
+    async def _dial(self, endpoint: Endpoint, source: Client, deadline: float) -> socket.socket:
+        if self.dialler is None:
+            raise EnforcerError("transparent: there is no kernel process")
+        try:
+            with trio.fail_at(deadline):
+                return await self.dialler.dial(endpoint, source.address, source.port)
+        except trio.TooSlowError as error:
+            raise EnforcerError("transparent: the kernel process does not answer") from error
+        except EnforcerError as error:
+            raise EnforcerError(f"transparent: {error}") from error
+
+    def _shows_address(self, client: Client) -> bool:
+        """Whether the backend is to see a connection from the client's address."""
+        if self.settings.announce is not Announce.TRANSPARENT:
+            return False
+        return not self._near.overlaps(Prefix.parse(client.address.partition("%")[0]))
 
     async def _resolve(self, endpoint: Endpoint) -> tuple[int, tuple[str, int]]:
         if self._numeric[endpoint]:
@@ -134,7 +183,7 @@ class Backend:
                 if self._sends_tlvs(client):
                     return encode_v2(*ends, tls=tls, server_name=server_name)
                 return encode_v2(*ends)
-            case Announce.XCLIENT | Announce.IMAP_ID | Announce.NONE:
+            case Announce.XCLIENT | Announce.IMAP_ID | Announce.TRANSPARENT | Announce.NONE:
                 return b""
 
 
@@ -148,6 +197,10 @@ def _verifying_context(settings: BackendSettings) -> ssl.SSLContext:
         raise ConfigError(f"{settings.tls_ca}: not usable as CA file: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _version(host: str) -> int:
+    return 6 if ":" in host else 4
 
 
 def _is_numeric(host: str) -> bool:

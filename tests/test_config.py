@@ -343,7 +343,12 @@ def test_an_account_has_one_spelling_and_is_no_trap(tmp_path: Path) -> None:
         ('"127.0.0.1:10143"', '"a_b c:1"', "[backend.dovecot] address: not a host"),
         ('"127.0.0.1:10143"', '"127.0.0.1:993"', 'is listener "imaps" itself: a loop'),
         ('"127.0.0.1:10143"', '"h:1"\nannounce = "xclient"', "announces by XCLIENT"),
-        ('"127.0.0.1:10143"', '"h:1"\nannounce = "transparent"', "no such choice"),
+        ('"127.0.0.1:10143"', '"h:1"\nannounce = "transparent"', "takes numeric addresses only"),
+        (
+            '"127.0.0.1:10143"',
+            '"127.0.0.1:1"\nannounce = "transparent"\n[enforce]\nnft = false',
+            'announce: "transparent" needs the kernel process',
+        ),
         ('"127.0.0.1:10143"', '"h:1"\ntls_ca = "x"', "[backend.dovecot] tls_ca: has no use with"),
         ('"127.0.0.1:10143"', '"h:1"\nproxy_tlvs = true', 'is for announce = "proxy-v2" only'),
         ("[backend.dovecot]", "[backend]\nx = 1\n[backend.dovecot]", "[backend] x: wants a table"),

@@ -125,9 +125,22 @@ def _check_backend(backend: BackendSettings, section: Section, settings: Setting
     proxy_v2 = backend.announce is Announce.PROXY_V2 or section.wrong("announce")
     if backend.proxy_tlvs is not None and not proxy_v2:
         section.blame("proxy_tlvs", 'is for announce = "proxy-v2" only')
+    if backend.announce is Announce.TRANSPARENT:
+        _check_transparent(backend, section, settings)
     for listener in settings.listeners:
         for endpoint in _leads_back(backend, listener):
             text = f"{endpoint} is listener {quoted(listener.name)} itself: a loop"
+            section.blame("address", text)
+
+
+def _check_transparent(backend: BackendSettings, section: Section, settings: Settings) -> None:
+    if not settings.enforce.nft:
+        section.blame("announce", '"transparent" needs the kernel process: [enforce] nft = true')
+    for endpoint in backend.address:
+        try:
+            pack_address(endpoint.host)
+        except ValueError:
+            text = f'{quoted(endpoint.host)} is a name; "transparent" takes numeric addresses only'
             section.blame("address", text)
 
 

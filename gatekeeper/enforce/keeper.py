@@ -10,8 +10,8 @@ not know, would else cut the mail off. At the end table, rules and routes go, un
 in this network namespace has begun meanwhile: each keeper holds a shared lock on the namespace, and
 only who gets it alone cleans up.
 
-To its standard output it writes a line for each doubt, then `ready`, or why it ends. Exit codes: 0, 1 failed, 2
-usage, 77 no permission.
+To its standard output it writes a line for each doubt, then `ready`, or why it ends. Exit codes:
+0, 1 failed, 2 usage, 77 no permission.
 """
 
 import argparse
