@@ -1,20 +1,19 @@
 """Verbs of the control socket for the day on which the guard does harm: pause, resume,
 breaker-reset, ban-flush.
 
-`ban-flush` answers with a row for each `ROW_EVERY` bans lifted, and lifts a few hundred between two
-pieces of its reply, so that half a million lifts neither stop the loop nor try the client's
-patience. A client that goes away ends it where it is.
+`ban-flush` answers with a row for each `ROW_EVERY` bans it has looked at, and lifts a few hundred
+between two pieces of its reply, so that half a million lifts neither stop the loop nor try the
+client's patience. A client that goes away ends it where it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import trio
 
-from gatekeeper.abc import Enforcer, Lift
-from gatekeeper.ban import Ban, Origin, Scope
+from gatekeeper.abc import Enforcer, HeldBan, Lift
+from gatekeeper.ban import Origin, Scope
 from gatekeeper.banning import Banning, told
-from gatekeeper.control_verbs import ENFORCER_DEADLINE_S
 from gatekeeper.control_words import Arguments, Code, Pieces, Refusal, Verb, listing, whole
 from gatekeeper.errors import EnforcerError
 from gatekeeper.guard import Guard
@@ -24,11 +23,14 @@ from gatekeeper.prefix import Prefix
 from gatekeeper.verdict import Reason
 
 MAX_NOTE_CHARACTERS: Final = 200
-ROW_EVERY: Final = 10_000  # lifts: a second or less, far below the client's patience
+BANS_AT_ONCE: Final = 200  # as many rows as a piece of a reply has: some 10 ms of the loop
+ROW_EVERY: Final = 10_000  # bans: a second or less, far below the client's patience
+WALK_S: Final = 8.0  # for all that the kernel holds; below the client's patience
 KERNEL_BATCH: Final = 2_000  # as the feed's
 
 Row = dict[str, object]
 Key = tuple[Prefix, Scope]
+Wanted = Callable[[Prefix, Scope], bool]
 
 
 class SafetyVerbs:
@@ -83,45 +85,62 @@ class SafetyVerbs:
         go = arguments.text("go", "no") == "yes"
         arguments.done()
 
-        def wanted(ban: Ban) -> bool:
-            return (
-                ban.scope in scopes
-                and origin in {None, ban.origin}
-                and reason in {None, ban.reason}
-            )
+        everything = origin is None and reason is None
 
-        keys = [(ban.prefix, ban.scope) for ban in self._ledger.bans() if wanted(ban)]
-        alien: list[Key] = []
-        kernel = "ok"
-        if origin is None and reason is None:
-            alien, kernel = await self._only_in_kernel(scopes)
-        extra = {"found": len(keys), "kernel_only": len(alien), "kernel": kernel}
+        def wanted(prefix: Prefix, scope: Scope) -> bool:
+            if scope not in scopes:
+                return False
+            if everything:
+                return True
+            ban = self._ledger.latest(prefix, scope)
+            return ban is not None and origin in {None, ban.origin} and reason in {None, ban.reason}
+
+        alien, kernel = await self._only_in_kernel(scopes) if everything else ([], "ok")
+        extra = {"kernel_only": len(alien), "kernel": kernel}
         if not go:
-            return whole(extra)
+            return whole(extra | {"found": await self._count(wanted)})
         if alien:
             extra["kernel"] = await self._lift_in_kernel(alien)
-        return listing("progress", self._lifted(keys, forget=forget), extra)
+        return listing("progress", self._lifted(wanted, forget=forget), extra)
 
-    def _lifted(self, keys: list[Key], *, forget: bool) -> Iterator[Row | None]:
-        """Lift `keys`, one for each None; a row now and then, the last one at the end."""
-        lifted = 0
-        for number, (prefix, scope) in enumerate(keys, 1):
-            lifted += self._ledger.lift(prefix, scope, forget=forget) is not None
-            yield {"lifted": lifted} if number % ROW_EVERY == 0 else None
+    async def _count(self, wanted: Wanted) -> int:
+        found = 0
+        for page in self._ledger.slices(BANS_AT_ONCE):
+            found += sum(wanted(prefix, scope) for prefix, scope, _ in page)
+            await trio.lowlevel.checkpoint()
+        return found
+
+    def _lifted(self, wanted: Wanted, *, forget: bool) -> Iterator[Row | None]:
+        """Lift what is wanted, a row for each ban looked at, most of them None; in the end how many
+        there were. What is banned meanwhile may be among them."""
+        looked_at = lifted = 0
+        for page in self._ledger.slices(BANS_AT_ONCE):
+            for prefix, scope, _ in page:
+                if wanted(prefix, scope):
+                    lifted += self._ledger.lift(prefix, scope, forget=forget) is not None
+                looked_at += 1
+                yield {"lifted": lifted} if looked_at % ROW_EVERY == 0 else None
         yield {"lifted": lifted}
 
     async def _only_in_kernel(self, scopes: frozenset[Scope]) -> tuple[list[Key], str]:
         """What the kernel holds and the Ledger does not know, and how it is with the kernel."""
+        found: list[Key] = []
+
+        def look(page: Sequence[HeldBan]) -> None:
+            found.extend(
+                (one.prefix, one.scope)
+                for one in page
+                if one.scope in scopes and self._ledger.remaining_s(one.prefix, one.scope) is None
+            )
+
         try:
-            with trio.fail_after(ENFORCER_DEADLINE_S):
-                held = await self._enforcer.held()
+            with trio.fail_after(WALK_S):
+                await self._enforcer.walk(look)
         except EnforcerError as error:
             return [], str(error) or type(error).__name__
         except trio.TooSlowError:
-            return [], f"no answer within {ENFORCER_DEADLINE_S:g} s"
-        known = {(ban.prefix, ban.scope) for ban in self._ledger.bans()}
-        found = [(one.prefix, one.scope) for one in held if one.scope in scopes]
-        return [key for key in found if key not in known], "ok"
+            return [], f"not all told within {WALK_S:g} s"
+        return found, "ok"
 
     async def _lift_in_kernel(self, keys: list[Key]) -> str:
         """Lift these in the kernel alone; how it went."""

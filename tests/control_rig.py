@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 from guard_bench import SETTINGS, Bench, client
 from legs import a_session
 
-from gatekeeper.abc import HeldBan
 from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Scope
 from gatekeeper.ban_verbs import BanVerbs
@@ -44,8 +43,8 @@ class Enforcer(MemoryEnforcer):
             raise EnforcerError("the kernel process is gone")
         self.suspended = on
 
-    async def gone(self) -> list[HeldBan]:
-        """What `held` does when the process is gone."""
+    async def gone(self, *_: object) -> None:
+        """What every call does when the process is gone."""
         raise EnforcerError("the kernel process is gone")
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
