@@ -13,6 +13,8 @@
 //   allow4, allow6             the operator's allow list; asked only of what is banned, and it wins
 //   counters                   packets and octets, for each CPU
 //
+// A map of addresses holds every ban the guard may (ledger.MAX_BANS), one of networks as many as its set.
+//
 // A ban's value is when it ends, in ns of CLOCK_MONOTONIC. So bans run out by themselves, also when no
 // process is there to take them out. Keys are octets as in the packet. The loader keeps pinned maps
 // over a restart where type, sizes and flags are as here; a map whose *meaning* changes needs a new name.

@@ -184,6 +184,11 @@ def link_update(link_fd: int, program_fd: int) -> None:
     call("swapping the program", "bpf_link_update", link_fd, program_fd, None)
 
 
+def link_detach(link_fd: int) -> None:
+    """Take it off its interface, whoever holds it. Raises `BpfError`."""
+    call("detaching", "bpf_link_detach", link_fd)
+
+
 def link_info(fd: int) -> LinkInfo:
     """Raises `BpfError`."""
     kind, _, program_id, ifindex = _LINK_INFO.unpack_from(_info(fd))

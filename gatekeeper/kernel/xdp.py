@@ -62,6 +62,7 @@ class Xdp:
         self._ports = ports
         self._attached = {name: Attachment(State(Mode.ABSENT)) for name in interfaces}
         self._bans: dict[str, BanMap] = {}
+        self._cpus = libbpf.call("CPUs", "libbpf_num_possible_cpus")  # from a file, so now
         self._sweeps: Iterator[BanMap] = iter(())
 
     @classmethod
@@ -184,10 +185,9 @@ class Xdp:
         fd = self._object.map_fd(xdp_layout.COUNTERS)
         found = {}
         with _errors():
-            cpus = libbpf.call("CPUs", "libbpf_num_possible_cpus")
             for number, name in enumerate(xdp_layout.COUNTER_NAMES):
                 key = number.to_bytes(4, sys.byteorder)
-                per_cpu = bpf_map.read(fd, key, cpus * xdp_layout.COUNT_OCTETS) or b""
+                per_cpu = bpf_map.read(fd, key, self._cpus * xdp_layout.COUNT_OCTETS) or b""
                 found[name] = xdp_layout.counter_sum(per_cpu)
         return found
 
@@ -252,7 +252,7 @@ class Xdp:
         ours = {xdp_interface.index_of(name) for name in self._attached} - {0}
         for link in links:
             if link.ifindex not in ours:
-                link.path.unlink(missing_ok=True)
+                xdp_pins.detach(link.path)
 
 
 @contextlib.contextmanager

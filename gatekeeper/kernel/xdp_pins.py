@@ -8,6 +8,7 @@ one network namespace while a bpffs may be seen from several. So a link counts a
 the interface of that index, here, runs that link's program.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,10 +95,20 @@ def repin(fd: int, path: Path) -> None:
     libbpf.pin(fd, path)
 
 
+def detach(path: Path) -> None:
+    """Take a pinned link off its interface and remove the pin, which alone would do, but later:
+    the kernel gets round to it. Raises `OSError`."""
+    with contextlib.suppress(BpfError), libbpf.opened(path) as fd:
+        libbpf.link_detach(fd)
+    path.unlink(missing_ok=True)
+
+
 def remove(directory: Path) -> None:
-    """Remove all that is pinned there, links first: detaches what nobody else holds."""
+    """Detach, and remove all that is pinned there. Raises `OSError`."""
     if directory.is_dir():
-        for path in sorted(directory.iterdir(), key=lambda path: not path.name.startswith(LINK)):
+        for path in directory.glob(f"{LINK}*"):
+            detach(path)
+        for path in directory.iterdir():
             path.unlink()
         directory.rmdir()
 

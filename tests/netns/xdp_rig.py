@@ -5,6 +5,8 @@ import os
 import socket
 import struct
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +54,13 @@ def _join(mounts: str) -> None:
 def _check(result: int) -> None:
     if result != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def until(condition: Callable[[], bool], within_s: float = 15.0) -> None:
+    """Wait until `condition`, which asks the kernel and takes its time, holds."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
 
 
 # -- frames ----------------------------------------------------------------------------------------

@@ -1,0 +1,36 @@
+"""Where XDP's pins may be."""
+
+from pathlib import Path
+
+import pytest
+
+from gatekeeper.kernel.xdp_pins import on_bpffs
+
+LINES = {
+    "root": "21 1 254:0 / / rw - ext4 /dev/root rw",
+    "sys": "22 21 0:20 / /sys rw - sysfs sysfs rw",
+    "bpf": "23 22 0:21 / /sys/fs/bpf rw,relatime shared:7 - bpf bpf rw,mode=700",
+    "over": "24 23 0:22 / /sys/fs/bpf rw - tmpfs tmpfs rw",
+    "odd": "25 21 0:23 / /run/b\\040x rw - bpf bpf rw",
+}
+PINS = "/sys/fs/bpf/gatekeeper"
+
+
+@pytest.mark.parametrize(
+    ("lines", "directory", "answer"),
+    [
+        (("root", "sys", "bpf"), PINS, True),
+        (("root", "sys"), PINS, False),
+        (("root", "sys", "bpf", "over"), PINS, False),
+        (("root", "sys", "over", "bpf"), PINS, True),
+        (("root", "sys", "bpf"), "/sys/fs/bpf-not/gatekeeper", False),
+        (("root", "sys", "bpf"), "/var/gatekeeper", False),
+        (("root", "odd"), "/run/b x/gatekeeper", True),
+    ],
+)
+def test_what_is_mounted_on_top_counts(
+    tmp_path: Path, lines: tuple[str, ...], directory: str, answer: bool
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("".join(LINES[name] + "\n" for name in lines))
+    assert on_bpffs(Path(directory), mounts) is answer
