@@ -9,7 +9,7 @@ behind. Until its page has come a ban is kept by the kernel, which outlives the 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -28,6 +28,11 @@ from gatekeeper.store.sqlite import SqliteStore
 SLICE: Final = 1_000  # bans taken in before others have their turn, some 4 ms
 
 OnHealth = Callable[[GatekeeperError | None], None]
+Follow = Callable[[list[Ban]], Awaitable[None]]
+
+
+async def _nobody(_page: list[Ban]) -> None:
+    """Nobody follows the reading."""
 
 
 class Restore:
@@ -44,9 +49,9 @@ class Restore:
         """Take in the first page. Raises `StoreError`."""
         await self._take_page()
 
-    async def run(self) -> int:
+    async def run(self, follow: Follow = _nobody) -> int:
         """Take in the rest; how many bans it was. Never raises: where the Store fails, `on_health`
-        hears why, and what came until then stays.
+        hears why, and what came until then stays. `follow` is awaited with each page taken in.
 
         What is lifted from the moment this is called is not brought back by a later page. If
         cancelled, the pages until then are in.
@@ -55,7 +60,9 @@ class Restore:
         try:
             with self._scope, self._ledger.restoring():
                 while self._last is not None:
-                    count += await self._take_page()
+                    page = await self._take_page()
+                    count += len(page)
+                    await follow(page)
         except StoreError as error:
             self._on_health(error)
         return count
@@ -69,13 +76,13 @@ class Restore:
         """Whether `stop` was called: the Ledger may lack what the Store has."""
         return self._scope.cancel_called
 
-    async def _take_page(self) -> int:
+    async def _take_page(self) -> list[Ban]:
         page = await self._store.load(time.time(), self._last)
         for start in range(0, len(page), SLICE):
             self._ledger.restore(page[start : start + SLICE])
             await trio.lowlevel.checkpoint()
         self._last = page[-1] if page else None
-        return len(page)
+        return page
 
 
 def load_account_secret(settings: Settings, on_health: OnHealth) -> bytes:

@@ -1,6 +1,7 @@
 """Bans of a Store on their way into the Ledger, beside everything else."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -137,4 +138,6 @@ async def test_others_have_their_turn_between_slices(
         nursery.cancel_scope.cancel()
     await store.aclose()
     assert len(ledger) == 200
-    assert {*range(10, 200, 10)} <= {*counts}, "each slice was seen alone"
+    # Trio runs those who are ready in any order: a look comes at the latest behind two slices.
+    assert max(after - before for before, after in pairwise(counts)) <= 20
+    assert counts[-1] >= 180

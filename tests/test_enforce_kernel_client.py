@@ -308,10 +308,12 @@ async def test_a_listing_is_read_to_its_end(process: Process) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
-        first = await process.answer(entries=[["192.0.2.7", 32, "auth", 2000]], more=True)
-        again = await process.answer(
-            entries=[["192.0.2.7", 32, "auth", 1000], ["2001:db8::", 64, "mx", 500]], more=True
-        )
-        await process.answer(entries=[], more=False)
+        first = await process.answer(scope="auth", length=32, records="c0000207000007d0", more=True)
+        again = await process.answer(scope="auth", length=32, records="c0000207000003e8", more=True)
+        await process.answer(scope="mx", length=64, records="20010db800000000000001f4", more=True)
+        await process.answer(more=False)
     assert (first["start"], again["start"]) == (True, False)
-    assert len(held) == 2
+    assert held == [
+        HeldBan(ADDRESS, Scope.AUTH, 1.0),
+        HeldBan(Prefix.parse("2001:db8::/64"), Scope.MX, 0.5),
+    ]

@@ -94,6 +94,46 @@ def test_what_is_left_wins_over_the_whole_time() -> None:
     assert messages.read_elements(body) == [(V4, 1_500)]
 
 
+def held(*elements: Element) -> bytes:
+    """A NEW_ELEMENTS answer as the kernel dumps it: nothing nested, and the time left behind."""
+    listed = b""
+    for number, each in enumerate(elements, 1):
+        fields = messages.attribute(1, messages.attribute(1, each.packed))
+        fields += messages.attribute(4, (600_000).to_bytes(8, "big"))
+        fields += messages.attribute(5, number.to_bytes(8, "big"))
+        listed += messages.attribute(1, fields)
+    name = elements[0].set_name.encode() + b"\x00"
+    return bytes(4) + messages.attribute(2, name) + messages.attribute(3, listed)
+
+
+@pytest.mark.parametrize("each", [V4, V4_NETWORK, V6, element("2001:db8::", 48, "mx")])
+def test_a_dump_is_read_as_its_elements_are(each: Element) -> None:
+    other = each._replace(packed=bytes([9]) + each.packed[1:])
+    body = held(each, other, each)
+    assert messages.read_records(body) == [(each.packed, 1), (other.packed, 2), (each.packed, 3)]
+    slowly = [(found.packed, left_ms) for found, left_ms in messages.read_elements(body)]
+    assert messages.read_records(body) == slowly
+
+
+def test_a_dump_of_another_shape_is_read_all_the_same() -> None:
+    first_add = list(
+        messages.messages(messages.change({V4: 90, V4._replace(packed=bytes(4)): 60}, (), 9))
+    )[1]
+    assert messages.read_records(first_add.body) == [(V4.packed, 90_000), (bytes(4), 60_000)]
+    endless = messages.attribute(1, messages.attribute(1, messages.attribute(1, V4.packed)))
+    body = bytes(4) + messages.attribute(2, b"ban4_auth\x00") + messages.attribute(3, endless)
+    assert messages.read_records(body) == [(V4.packed, messages.ENDLESS_MS)]
+
+
+def test_many_are_put_as_one_by_one() -> None:
+    for each in (V4, V6):
+        records = [(each.packed, 90), (bytes([9]) + each.packed[1:], 60)]
+        seconds = {each._replace(packed=key): left for key, left in records}
+        assert messages.put(each.set_name, records, True, 9) == messages.change(seconds, (), 9)
+        alone = messages.put(each.set_name, records, False, 9)
+        assert kinds(alone) == [_BEGIN, _ADD, _END]
+
+
 def test_a_counter_is_read() -> None:
     data = messages.attribute(1, (4096).to_bytes(8, "big"))
     data += messages.attribute(2, (64).to_bytes(8, "big"))

@@ -21,7 +21,7 @@ from gatekeeper.ban import Scope
 from gatekeeper.enforce.questions import bulk, single
 from gatekeeper.enforce.shape import Key, enforceable, final_seconds, seconds_left
 from gatekeeper.errors import EnforcerError
-from gatekeeper.kernel.protocol import ENTRIES_MAX, PACKET_MAX_OCTETS, encode
+from gatekeeper.kernel.protocol import ENTRIES_MAX, PACKET_MAX_OCTETS, RECORDS, encode
 from gatekeeper.prefix import Prefix, pack_address
 
 # A transaction takes milliseconds, or most of a second behind somebody else's large one.
@@ -100,7 +100,7 @@ class KernelClient:
             answer = await self._ask({"verb": "list", "start": True})
             while answer.get("more"):
                 with _understood():
-                    page = [_held(entry) for entry in answer["entries"]]
+                    page = _page(answer)
                 take(page)
                 answer = await self._ask({"verb": "list", "start": False})
 
@@ -262,6 +262,14 @@ def _entry(prefix: Prefix, scope: Scope) -> list[object]:
 def _held(entry: Sequence[Any]) -> HeldBan:
     network, length, scope, left_ms = entry
     return HeldBan(Prefix(pack_address(network), length), Scope(scope), left_ms / 1000)
+
+
+def _page(answer: dict[str, Any]) -> list[HeldBan]:
+    """What a page of `list` says."""
+    length, scope = answer["length"], Scope(answer["scope"])
+    host = bytes(8) if length in {48, 64} else b""
+    records = RECORDS[length].iter_unpack(bytes.fromhex(answer["records"]))
+    return [HeldBan(Prefix(key + host, length), scope, left / 1000) for key, left in records]
 
 
 @contextlib.contextmanager

@@ -66,6 +66,14 @@ _BULK_V6: Final = struct.Struct("=HHHHHH16sHH8s")
 _HEADS_V4: Final = (28, 1 | _NESTED, 12, _ELEM_KEY | _NESTED, 8, 1)
 _HEADS_V6: Final = (40, 1 | _NESTED, 24, _ELEM_KEY | _NESTED, 20, 1)
 
+# And as a dump has it, nothing marked as nested: behind them the timeout and the time left.
+_HELD_V4: Final = struct.Struct("=HHHHHH4sHH8sHH8s")
+_HELD_V6: Final = struct.Struct("=HHHHHH16sHH8sHH8s")
+_HELD_HEAD_V4: Final = (40, 1, 12, _ELEM_KEY, 8, 1)
+_HELD_HEAD_V6: Final = (52, 1, 24, _ELEM_KEY, 20, 1)
+_HELD_MIDDLE: Final = (12, _ELEM_TIMEOUT)
+_HELD_END: Final = (12, _ELEM_EXPIRATION)
+
 _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
@@ -180,6 +188,21 @@ def messages(datagram: bytes) -> Iterator[Message]:
             return
         yield Message(kind, sequence, datagram[position + 16 : position + length])
         position += length + 3 & ~3
+
+
+def read_records(body: bytes) -> list[tuple[bytes, int]]:
+    """Of a NEW_ELEMENTS answer the packed keys and the milliseconds each has left, as
+    `read_elements` has them; for the thousands of a dump, which all look alike."""
+    listed = read_attributes(body[4:]).get(3, b"")
+    for shape, head in ((_HELD_V4, _HELD_HEAD_V4), (_HELD_V6, _HELD_HEAD_V6)):
+        if len(listed) % shape.size == 0:
+            rows = list(shape.iter_unpack(listed))
+            if all(
+                row[:6] == head and row[7:9] == _HELD_MIDDLE and row[10:12] == _HELD_END
+                for row in rows
+            ):
+                return [(row[6], int.from_bytes(row[12], "big")) for row in rows]
+    return [(each.packed, left_ms) for each, left_ms in read_elements(body)]
 
 
 def read_elements(body: bytes) -> list[tuple[Element, int]]:

@@ -127,7 +127,10 @@ class Mirror:
         if page is None:
             self._end_copy()
         else:
-            self.change({each: max(1, -(-left_ms // 1000)) for each, left_ms in page})
+            scope, length, records = page
+            self.change(
+                {Element(scope, key, length): -(-left_ms // 1000) for key, left_ms in records}
+            )
 
     def _end_copy(self) -> None:
         if self._copy is not None:

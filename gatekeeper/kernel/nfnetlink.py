@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from gatekeeper.kernel import messages
 from gatekeeper.kernel.element import SETS, Element
@@ -154,6 +154,14 @@ class Nfnetlink:
             raise KernelRefused(error.errno or errno.ETIMEDOUT) from error
 
 
+class Page(NamedTuple):
+    """Some of what one set holds: packed keys with their milliseconds left."""
+
+    scope: str
+    length: int
+    records: list[tuple[bytes, int]]
+
+
 class Dump:
     """All that is held, a datagram at a time, on a socket of its own.
 
@@ -166,35 +174,35 @@ class Dump:
         self._link = Nfnetlink()
         self._pages = self._read()
 
-    def page(self) -> list[tuple[Element, int]] | None:
-        """Some elements with their milliseconds left; None at the end. Raises `KernelRefused`."""
+    def page(self) -> Page | None:
+        """Some of what is held; None at the end. Raises `KernelRefused`."""
         return next(self._pages, None)
 
     def close(self) -> None:
         """Give up."""
         self._link.close()
 
-    def _read(self) -> Iterator[list[tuple[Element, int]]]:
+    def _read(self) -> Iterator[Page]:
         for name in SETS:
             yield from self._read_set(name)
 
-    def _read_set(self, name: str) -> Iterator[list[tuple[Element, int]]]:
+    def _read_set(self, name: str) -> Iterator[Page]:
         link = self._link
         sequence = link._next()
         link._send(messages.dump(name, sequence))
         while True:
-            page: list[tuple[Element, int]] = []
+            records: list[tuple[bytes, int]] = []
             done = False
             for answer in link._receive():
                 if answer.sequence != sequence:
                     continue
                 if answer.type == messages.NEW_ELEMENTS:
-                    page += messages.read_elements(answer.body)
+                    records += messages.read_records(answer.body)
                 elif answer.type in {messages.NLMSG_ERROR, messages.NLMSG_DONE}:
                     _raise_for(answer.errno)
                     done = True
-            if page:
-                yield page
+            if records:
+                yield Page(*SETS[name], records)
             if done:
                 return
 

@@ -10,7 +10,7 @@ question, so that an asker who gave up can tell a late answer from his own.
     lift      entries
     put       scope, length, records, replace     refused
     get       entry                               remaining_ms, null where it is not held
-    list      start                               entries, more
+    list      start                               scope, length, records, more
     counters                                      counters: {name: [packets, octets]}
     kill      entries                             killed
     reload    allow, block
@@ -19,7 +19,8 @@ question, so that an asker who gave up can tell a late answer from his own.
 
     entries of `ban`     [[ADDRESS, LENGTH, SCOPE, SECONDS], ...]
     entries else, entry  [ADDRESS, LENGTH, SCOPE]
-    records of `put`     in hexadecimal, for each ban its key of 4 or 8 octets and 4 of seconds
+    records              in hexadecimal, for each ban its key of 4 or 8 octets and 4 of seconds, or
+                         of milliseconds in the answer to `list`
 
 Any answer may be `{"id": …, "error": TEXT}`: then nothing was done.
 

@@ -246,9 +246,12 @@ def _list(request: protocol.List, peer: Peer) -> Answer:
         raise
     if page is None:
         peer.end_dump()
-        return {"entries": [], "more": False}
-    entries = [[each.network, each.length, each.scope, left_ms] for each, left_ms in page]
-    return {"entries": entries, "more": True}
+        return {"more": False}
+    shape = protocol.RECORDS[page.length]
+    octets = shape.size - 4
+    packed = [shape.pack(key[:octets], left_ms) for key, left_ms in page.records]
+    records = b"".join(packed).hex()
+    return {"scope": page.scope, "length": page.length, "records": records, "more": True}
 
 
 def _refused(entries: Iterable[tuple[str, int, str]]) -> Answer:

@@ -51,6 +51,7 @@ class Desk:
             Health(self._say),
             clock=time.time,
         )
+        self.enforcement.pages.close()
         self.enforcement.restored.set()
 
     def _say(self, part: str, error: GatekeeperError | None) -> None:
