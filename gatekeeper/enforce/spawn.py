@@ -4,15 +4,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
+import gatekeeper
 from gatekeeper.errors import EnforcerError, PermissionMissing
 from gatekeeper.kernel.options import Network, Options, arguments
 from gatekeeper.kernel.protocol import PACKET_MAX_OCTETS, encode
 from gatekeeper.prefix import Prefix
 
-__all__ = ["Options", "networks", "spawn_kernel"]
+__all__ = ["KERNEL", "Options", "networks", "spawn_kernel"]
 
+# Of Python's arguments those that keep everything but its standard library and the package out.
+KERNEL: Final = ("-I", "-S", "-B", str(Path(gatekeeper.__file__).parent / "kernel" / "entry.py"))
 START_TIMEOUT_S: Final = 15.0  # two imports and one nft load, on a host busy with its own start
 _EX_NOPERM: Final = 77
 
@@ -25,8 +29,7 @@ def spawn_kernel(options: Options) -> tuple[socket.socket, subprocess.Popen[byte
     Raises `PermissionMissing` or `EnforcerError`; then nothing is left running.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-I", "-m", "gatekeeper.kernel", "--fd", str(theirs.fileno())]
-    command += arguments(options)
+    command = [sys.executable, *KERNEL, "--fd", str(theirs.fileno()), *arguments(options)]
     with theirs:
         try:
             process = subprocess.Popen(  # noqa: S603  # our own interpreter and module

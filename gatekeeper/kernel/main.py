@@ -1,12 +1,13 @@
 """The privileged process: options, rights, and a loop over its sockets.
 
-    python -I -m gatekeeper.kernel --fd N            a connected or listening SOCK_SEQPACKET socket
-    python -I -m gatekeeper.kernel --socket PATH --peer-uid UID
+    python -I -S -B …/gatekeeper/kernel/entry.py --fd N   a SOCK_SEQPACKET socket, connected or not
+    python -I -S -B …/gatekeeper/kernel/entry.py --socket PATH --peer-uid UID
 
-It gives up every right but CAP_NET_ADMIN, loads the table and answers `protocol`'s verbs, one
-after the other, in one thread: each is a transaction of microseconds. Where it was given a
-connected socket it ends when the guard closes that; SIGTERM ends it always. Bans are the kernel's
-by then and run out by themselves. Exit codes: 0, 1 failed, 2 usage, 77 no permission.
+It gives up what `hardening` says, and forks. The child loads the table and answers `protocol`'s
+verbs, one after the other, in one thread: each is a transaction of microseconds; the parent starts
+another where it is killed. Where it was given a connected socket it ends when the guard closes
+that; SIGTERM ends it always. Bans are the kernel's by then and run out by themselves. Exit codes:
+0, 1 failed, 2 usage, 77 no permission.
 """
 
 import argparse
@@ -20,11 +21,12 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from gatekeeper.kernel import protocol, rights
+from gatekeeper.kernel import hardening, protocol
 from gatekeeper.kernel.nfnetlink import KernelRefused
 from gatekeeper.kernel.nft import NftError
 from gatekeeper.kernel.options import Options, add_to, read
 from gatekeeper.kernel.service import Peer, Reply, Service
+from gatekeeper.kernel.supervise import Served, supervise
 
 PEERS_MAX: Final = 64  # workers of one host and their successors during a restart
 _EX_NOPERM: Final = 77
@@ -36,18 +38,30 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for ignored in (signal.SIGINT, signal.SIGHUP):  # the guard drains after them and still bans
         signal.signal(ignored, signal.SIG_IGN)
+    wanted = hardening.needs(options)
     try:
         endpoint = _endpoint(where)
-        rights.keep_net_admin_only()
-        service = Service(options)
+        hardening.confine(wanted)
     except PermissionError as error:
         sys.stderr.write(f"gatekeeper.kernel: CAP_NET_ADMIN is needed: {error}\n")
         return _EX_NOPERM
-    except (OSError, KernelRefused, NftError) as error:
+    except OSError as error:
         sys.stderr.write(f"gatekeeper.kernel: {error}\n")
         return 1
-    _Loop(service, endpoint, where.peer_uid).run()
-    return 0
+
+    def serve(served: Served) -> int:
+        try:
+            service = Service(options)
+            hardening.settle(wanted)
+        except (OSError, KernelRefused, NftError) as error:
+            sys.stderr.write(f"gatekeeper.kernel: {error}\n")
+            return 1
+        loop = _Loop(service, endpoint, where.peer_uid)
+        served()
+        loop.run()
+        return 0
+
+    return supervise(serve)
 
 
 class _Loop:
