@@ -13,6 +13,7 @@ from gatekeeper.check.backends import check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.finding import Finding, Severity
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
+from gatekeeper.check.transparent import check_families, check_transparent
 from gatekeeper.check.xdp import check_xdp
 from gatekeeper.control import SOCKET_NAME
 from gatekeeper.settings import Settings
@@ -21,18 +22,22 @@ __all__ = ["Finding", "Severity", "check"]
 
 
 def check(settings: Settings) -> list[Finding]:
-    """Everything found, errors first. Takes 3 seconds at most where backends do not answer.
+    """Everything found, errors first. Takes 3 seconds at most where backends do not answer, and 3
+    more where transparent ones do not answer a client.
 
     Runs Trio for itself: not to be called inside a Trio task.
     """
+    running = _guard_answers(settings.run_dir / SOCKET_NAME)
     findings = [
         *check_certificates(settings.tls, settings.hostname, time.time()),
-        *check_ports(settings, running=_guard_answers(settings.run_dir / SOCKET_NAME)),
+        *check_ports(settings, running=running),
         *check_directories(settings),
         *check_secrecy(settings),
         *check_reach(settings),
         *check_kernel(settings),
         *check_xdp(settings),
+        *check_families(settings),
+        *check_transparent(settings, running),
     ]
     return sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)
 

@@ -23,6 +23,7 @@ from gatekeeper.cli.options import config_option
 from gatekeeper.cli.safety import breaker, pause, resume
 from gatekeeper.cli.sessions import kick, status, who
 from gatekeeper.cli.simulate import simulate
+from gatekeeper.cli.transparent import transparent
 from gatekeeper.errors import GatekeeperError
 
 __all__ = ["cli", "main"]
@@ -124,6 +125,7 @@ import_.add_command(crowdsec)
 import_.add_command(list_)
 ban.add_command(export)
 cli.add_command(simulate)
+cli.add_command(transparent)
 
 
 def main() -> None:

@@ -27,11 +27,11 @@ from io import FileIO
 from typing import Final
 
 from gatekeeper.enforce import routing
-from gatekeeper.enforce.returning import not_returned, obstacles, versions
+from gatekeeper.enforce.returning import astray, not_returned, obstacles, versions
 from gatekeeper.enforce.transparent import READY, endpoint
-from gatekeeper.errors import EnforcerError
+from gatekeeper.errors import EnforcerError, PermissionMissing
 from gatekeeper.kernel import rights, transparent
-from gatekeeper.kernel.dial import KernelRefused, is_own
+from gatekeeper.kernel.dial import is_own
 from gatekeeper.kernel.options import Target, add_to, read
 
 MEND_S: Final = 5.0
@@ -50,11 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     with FileIO(NAMESPACE) as namespace:
         try:
-            rights.keep_net_admin_only()
+            rights.keep({rights.CAP_NET_ADMIN})
             lock(namespace, fcntl.LOCK_SH)
             keeper = Keeper(targets)
             doubts = keeper.set_up()
-        except (PermissionError, KernelRefused) as error:
+        except PermissionError as error:
             return _said([f"CAP_NET_ADMIN is needed: {error}"], _EX_NOPERM)
         except (EnforcerError, transparent.NftError, OSError) as error:
             return _said([str(error).replace("\n", " ")], 1)
@@ -75,18 +75,14 @@ class Keeper:
 
     def set_up(self) -> list[str]:
         """Put all in and try it; what is doubtful. Raises `EnforcerError`, `NftError` and
-        `KernelRefused`; then nothing is left behind that was not there."""
+        `PermissionError`; then nothing is left behind."""
         found = obstacles(self._targets)
         if found:
             raise EnforcerError("; ".join(found))
         try:
             transparent.load(self._targets)
             self._put_in()
-            return [
-                f"replies of {endpoint(each)} do not come back through this host: its default route"
-                " must be this host"
-                for each in not_returned(self._targets)
-            ]
+            return [astray(endpoint(each)) for each in not_returned(self._targets)]
         except BaseException:
             with contextlib.suppress(EnforcerError, transparent.NftError):
                 self.take_down()
@@ -131,6 +127,24 @@ class Keeper:
             self._told = text
             sys.stderr.write(f"gatekeeper.keeper: {text}\n")
             sys.stderr.flush()
+
+
+def clear() -> bool:
+    """Take away what a keeper that was killed has left; whether there was anything.
+
+    Raises `EnforcerError`, also where a keeper is at work, and `PermissionMissing`.
+    """
+    with FileIO(NAMESPACE) as namespace:
+        if not lock(namespace, fcntl.LOCK_EX, within_s=0):
+            raise EnforcerError("a guard is using them: stop it first")
+        try:
+            found = transparent.loaded()
+            transparent.remove()
+        except PermissionError as error:
+            raise PermissionMissing("CAP_NET_ADMIN is needed: be root") from error
+        except transparent.NftError as error:
+            raise EnforcerError(f"nft: {error}") from error
+        return routing.take_down() or found
 
 
 def lock(namespace: FileIO, kind: int, within_s: float = _LOCK_S) -> bool:

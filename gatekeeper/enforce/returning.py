@@ -11,8 +11,10 @@ from typing import Final
 
 from gatekeeper.enforce import routing
 from gatekeeper.enforce.transparent import endpoint, family
+from gatekeeper.kernel import transparent
 from gatekeeper.kernel.dial import Dialling, KernelRefused, is_own
 from gatekeeper.kernel.options import Options, Target
+from gatekeeper.settings import Endpoint
 
 TRIAL_S: Final = 3.0  # a SYN and its first retransmission, after a second, and time to answer
 _CONF: Final = Path("/proc/sys/net/ipv4/conf")
@@ -49,11 +51,20 @@ def obstacles(of: Iterable[Target]) -> list[str]:
     return list(found)
 
 
+def absent(of: Iterable[Target]) -> list[str]:
+    """What the keeper should have put in and is not there, in words that name it.
+
+    Raises `EnforcerError`, and `PermissionError` where the table may not be asked for.
+    """
+    table = [] if transparent.loaded() else [f"nft: table inet {transparent.NAME}"]
+    return table + routing.missing(versions(of))
+
+
 def not_returned(of: Sequence[Target], within_s: float = TRIAL_S) -> list[Target]:
     """Those that answer this host, and not a client: connects to all at once from both.
 
     The table, rules and routes have to be there. Blocks for `within_s` at most.
-    Raises `KernelRefused` where the rights are missing.
+    Raises `PermissionError` where the rights are missing.
     """
     plain: dict[Target, socket.socket] = {}
     tried: dict[Target, socket.socket] = {}
@@ -67,9 +78,17 @@ def not_returned(of: Sequence[Target], within_s: float = TRIAL_S) -> list[Target
                     tried[each] = stack.enter_context(dialling.dial(number, source, 0))
                 except KernelRefused as refused:
                     if isinstance(refused.__cause__, PermissionError):
-                        raise
+                        raise refused.__cause__ from None
         reached = _reached((*plain.values(), *tried.values()), within_s)
         return [each for each in tried if plain[each] in reached and tried[each] not in reached]
+
+
+def astray(backend: Endpoint) -> str:
+    """What to tell of one that `not_returned` found."""
+    return (
+        f"replies of {backend} do not come back through this host: its default route must be this"
+        " host"
+    )
 
 
 def _call(target: Target) -> socket.socket:
