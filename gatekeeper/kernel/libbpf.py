@@ -21,7 +21,7 @@ GENERIC: Final = 1 << 1  # XDP_FLAGS_SKB_MODE
 _ATTACHED_NATIVE: Final = 1  # enum in <linux/if_link.h>: XDP_ATTACHED_DRV
 _LINK_TYPE_XDP: Final = 6  # enum bpf_link_type
 _WARNING: Final = 0  # enum libbpf_print_level
-_WARNINGS_MAX: Final = 4  # the first say why; a verifier's log has hundreds
+_WARNINGS_MAX: Final = 2  # the first say why
 _WARNING_OCTETS: Final = 300
 _INFO_OCTETS: Final = 256  # longer than any of the kernel's info records that are read here
 _LINK_INFO: Final = struct.Struct("=III4xI")  # type, id, program's id, ifindex

@@ -20,6 +20,7 @@ Descriptors are opened once. After that only bpf(2) is called, on them, which ne
 """
 
 import contextlib
+import errno
 import itertools
 import sys
 import time
@@ -37,6 +38,8 @@ from gatekeeper.kernel.xdp_pins import PINS, PinError, remove_stale
 __all__ = ["OBJECT", "PINS", "Mode", "State", "Xdp", "XdpError", "XdpFull", "remove_stale_pins"]
 
 OBJECT: Final = Path(__file__).parent / "gatekeeper_xdp.bpf.o"  # where hatch_build.py puts it
+
+_NOT_PERMITTED: Final = "bpf(2) is not permitted: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed"
 
 
 class XdpError(Exception):
@@ -95,8 +98,12 @@ class Xdp:
             except BaseException:
                 made.close()
                 raise
-        except (BpfError, PinError) as error:
+        except PinError as error:
             raise XdpError(f"XDP: {error}") from error
+        except BpfError as error:
+            # libbpf's own words for it are about RLIMIT_MEMLOCK.
+            told = _NOT_PERMITTED if error.errno == errno.EPERM else str(error)
+            raise XdpError(f"XDP: {told}") from error
         except OSError as error:
             raise XdpError(f"XDP: {pins}: {error.strerror}") from error
         return made
