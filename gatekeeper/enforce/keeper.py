@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     with FileIO(NAMESPACE) as namespace:
         try:
-            rights.keep({rights.CAP_NET_ADMIN})
+            rights.keep({rights.NET_ADMIN})
             lock(namespace, fcntl.LOCK_SH)
             keeper = Keeper(targets)
             doubts = keeper.set_up()
