@@ -108,7 +108,9 @@ class App:
             on_end=self._table.remove,
             on_fault=self._table.fault,
         )
-        self._ledger = Ledger(settings.policy, never_banned(settings), time.time)
+        self._ledger = Ledger(
+            settings.policy, never_banned(settings), time.time, block=settings.block
+        )
         self._guard = Guard(
             settings,
             self._ledger,
@@ -291,6 +293,7 @@ class App:
         self._guard.reconfigure(settings)
         self._idlers.reconfigure(settings)
         self._ledger.spare(never_banned(settings))
+        self._ledger.block(settings.block)
         self._enforcement.reconfigure(settings)
         server.services = self._build_services()
         self._log.event("reloaded", files=len(settings.files))

@@ -109,6 +109,7 @@ class Explain:
             "bans": bans,
             "kernel": kernel,
             "never_banned": self._ledger.exempt(where),
+            "blocked": self._ledger.blocked(where),
             "scopes": {scope.value: self._scope(spot, scope, now) for scope in Scope},
             "networks": networks,
             "accounts_at_home": neighbourhood.accounts(spot, now),
@@ -120,7 +121,7 @@ class Explain:
             "undo": _ban_dels(bans),
         }
         scores = (self._guard.score(where, scope) for scope in Scope)
-        known = bans or timeline or row["never_banned"] or harvested.unknown
+        known = bans or timeline or row["never_banned"] or row["blocked"] or harvested.unknown
         known = known or row["accounts_at_home"] or max(scores) >= FAINT
         if not known and not any(map(_is_marked, networks)):
             raise Refusal(Code.NOT_FOUND, f"nothing is known of {where}")

@@ -12,7 +12,6 @@ or lifted meanwhile is newer than what the Store said, whenever its page arrives
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from math import inf, isfinite
 from typing import Final
 
@@ -28,6 +27,7 @@ from gatekeeper.verdict import Reason
 MAX_BANS: Final = 1_000_000  # in force; the kernel's sets are made for as many
 MAX_PAST_BANS: Final = 1_000_000  # ended, remembered for escalation
 MAX_NOTE_CHARACTERS: Final = 200
+_NO_END: Final = float("inf")
 
 _AUTH: Final = Scope.AUTH
 _TABLES: Final = frozenset({(4, 24), (4, 32), (16, 48), (16, 64)})  # octets and bits
@@ -50,7 +50,8 @@ def bannable(prefix: Prefix) -> Prefix:
 class Ledger:
     """The bans of one guard. Synchronous; to be used from one thread, the one that runs Trio.
 
-    `never` is exempt from every ban, whoever asks. `clock` gives Unix time in seconds.
+    `never` is exempt from every ban, whoever asks; `block` is never let in. `clock` gives Unix time
+    in seconds.
     Overflow: beyond `capacity` bans in force, the one that would end first is lifted.
     """
 
@@ -60,9 +61,12 @@ class Ledger:
         never: Iterable[Prefix],
         clock: Callable[[], float],
         capacity: int = MAX_BANS,
+        block: Iterable[Prefix] = (),
     ) -> None:
         self._settings = settings
         self._never = PrefixSet(never)
+        self._block: PrefixSet | None = None  # None: the usual case, and asked on every event
+        self.block(block)
         self._clock = clock
         self._capacity = capacity
         self._table = BanTable()
@@ -85,6 +89,16 @@ class Ledger:
         """Whether `prefix` lies in, or covers, a prefix that is never banned."""
         return self._never.overlaps(prefix)
 
+    def block(self, prefixes: Iterable[Prefix]) -> None:
+        """Replace the prefixes that the configuration never lets in. They are no bans: nothing
+        lists, counts or lifts them."""
+        self._block = PrefixSet(prefixes) or None
+
+    def blocked(self, entity: Prefix) -> bool:
+        """Whether the configuration keeps `entity` (a /32 or /64) out; who is never banned is not
+        blocked either."""
+        return self._block is not None and self._block.overlaps(entity) and not self.exempt(entity)
+
     def spare(self, never: Iterable[Prefix]) -> list[Ban]:
         """Replace the prefixes never banned, and lift the bans that now hit one; those."""
         self._never = PrefixSet(never)
@@ -97,12 +111,17 @@ class Ledger:
         return [ban for key in hit if (ban := self.lift(*key)) is not None]
 
     def find(self, entity: Prefix, scope: Scope) -> Ban | None:
-        """The ban in force that keeps `entity` (a /32 or /64) out of `scope`, if any."""
+        """The ban in force that keeps `entity` (a /32 or /64) out of `scope`, if any; one without
+        end where the configuration blocks it."""
         packed = entity.packed
         key = packed if len(packed) == 4 else packed[:8]
         shards = self._auth if scope is _AUTH else self._mx
         if key in shards[key[-1]] or self._ends.wide:
-            return self._table.covering(entity, scope, self._clock())
+            ban = self._table.covering(entity, scope, self._clock())
+            if ban is not None:
+                return ban
+        if self._block is not None and self.blocked(entity):
+            return Ban(entity, scope, Reason.BLOCKED, 0, 0.0, _NO_END, Origin.OPERATOR)
         return None
 
     def latest(self, prefix: Prefix, scope: Scope) -> Ban | None:
@@ -122,11 +141,11 @@ class Ledger:
         return left_s if left_s > 0 else None
 
     def slices(self, size: int) -> Iterator[list[End]]:
-        """Prefix, scope and end of the bans in force, so many at a time. The Ledger may change
-        between two; what is in force throughout is among them once."""
-        places = self._table.places()
-        while page := list(islice(places, size)):
-            yield self._table.ends_at(page, self._clock())
+        """Prefix, scope and end of the bans in force, at most so many at a time. The Ledger may
+        change between two; what is in force throughout is among them once."""
+        for side, keys in self._table.keys(size):
+            if ends := self._table.ends_at(side, keys, self._clock()):
+                yield ends
 
     def bans(self) -> list[Ban]:
         """Every ban in force, in no particular order."""

@@ -27,6 +27,7 @@ class Reason(Enum):
     TARPIT = "tarpit"
     OPERATOR = "operator"
     HELD_BY_KERNEL = "held-by-kernel"  # found there when nothing was known of it
+    BLOCKED = "blocked"  # the configuration never lets it in
     SYN_FLOOD = "syn-flood"  # too many new connections: the kernel dropped them by itself
     IMPORTED = "imported"  # another program had banned it
     TOO_MANY_CONNECTIONS = "too-many-connections"

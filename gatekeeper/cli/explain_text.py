@@ -36,6 +36,8 @@ def _headline(row: Row, name: str) -> str:
     held = [ban for ban in row["bans"] if ban["remaining_s"] or ban["kernel_s"]]
     if held:
         return f"{name} is banned from " + "; from ".join(_ban_words(ban, name) for ban in held)
+    if row.get("blocked"):
+        return f"{name} is blocked by the configuration (block), on every guarded port"
     never = "is never banned (allowed, or the host's own)"
     return f"{name} {never if row['never_banned'] else 'is not banned'}{_standing(row)}"
 

@@ -14,6 +14,7 @@ WHY: Final[Mapping[Reason, str]] = {
     Reason.TARPIT: "it has failed before, so the answer was held back for some seconds",
     Reason.OPERATOR: "an operator did it by hand",
     Reason.HELD_BY_KERNEL: "the kernel held this ban when the guard came and knew nothing of it",
+    Reason.BLOCKED: "block in the configuration names it",
     Reason.SYN_FLOOD: "it opened connections faster than [enforce] syn_rate lets an address",
     Reason.IMPORTED: "an operator imported it from a list or another program; its note says which",
     Reason.TOO_MANY_CONNECTIONS: "it held too many connections at once",
