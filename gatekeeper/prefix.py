@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Self
 
 ENTITY_V4_BITS: Final = 32
 ENTITY_V6_BITS: Final = 64  # one customer, one host: privacy addresses hop inside a /64
+_ZEROS: Final = bytes(16)
 _V4_MAPPED: Final = b"\x00" * 10 + b"\xff\xff"
 
 
@@ -95,6 +96,8 @@ def mask(packed: bytes, length: int) -> bytes:
     spare = len(packed) * 8 - length
     if spare <= 0:
         return packed
+    if not spare & 7:  # whole octets: three times as fast
+        return packed[: length >> 3] + _ZEROS[: spare >> 3]
     return (int.from_bytes(packed, "big") >> spare << spare).to_bytes(len(packed), "big")
 
 

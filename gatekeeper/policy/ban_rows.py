@@ -14,6 +14,7 @@ from gatekeeper.verdict import Reason
 
 PLACE_OCTETS: Final = 9
 _KEY_OCTETS: Final = 8
+_TAIL: Final = bytes(8)
 
 _ROW: Final = Struct("<ddqBB")  # end, since, level, reason, origin
 _END: Final = Struct("<d")  # so is `since`, right behind
@@ -21,8 +22,9 @@ _END: Final = Struct("<d")  # so is `since`, right behind
 _SCOPES: Final = tuple(Scope)
 _REASONS: Final = tuple(Reason)
 _ORIGINS: Final = tuple(Origin)
-_REASON_NUMBERS: Final = {reason: number for number, reason in enumerate(_REASONS)}
-_ORIGIN_NUMBERS: Final = {origin: number for number, origin in enumerate(_ORIGINS)}
+# By identity: an Enum's own hash is a function in Python, and a member is there once.
+_REASON_NUMBERS: Final = {id(reason): number for number, reason in enumerate(_REASONS)}
+_ORIGIN_NUMBERS: Final = {id(origin): number for number, origin in enumerate(_ORIGINS)}
 _TAGS: Final = tuple(
     tuple(bytes([side << 4 | octets]) for octets in range(_KEY_OCTETS + 1))
     for side in range(len(_SCOPES))
@@ -52,6 +54,8 @@ def key_of(prefix: Prefix) -> bytes:
 def prefix_of(key: bytes) -> Prefix:
     """The prefix of a key."""
     octets = len(key)
+    if octets == 8:
+        return Prefix(key + _TAIL, 64)
     return Prefix(key.ljust(4 if octets <= 4 else 16, b"\0"), octets << 3)
 
 
@@ -72,8 +76,8 @@ def pack(ban: Ban, *, ended: bool) -> bytes:
         -ban.until if ended else ban.until,
         ban.since,
         ban.level,
-        _REASON_NUMBERS[ban.reason],
-        _ORIGIN_NUMBERS[ban.origin],
+        _REASON_NUMBERS[id(ban.reason)],
+        _ORIGIN_NUMBERS[id(ban.origin)],
     )
 
 

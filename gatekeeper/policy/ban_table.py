@@ -10,7 +10,7 @@ loop for 30 ms whenever it grows, and could not be walked in pieces while it cha
 """
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from math import inf
 from typing import Final
@@ -103,22 +103,23 @@ class BanTable:
                     if unpack_end(row)[0] > now:
                         yield self._unpacked(side, key, row)
 
-    def places(self) -> Iterator[bytes]:
-        """Where anything is known, for `ends_at`. The table may change meanwhile: what is there
-        throughout comes once."""
+    def keys(self, most: int) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+        """Where anything is known, for `ends_at`, at most so many at a time. The table may change
+        meanwhile: what is there throughout comes once."""
         for side, shards in enumerate(self._shards):
             for rows in shards:
-                for key in tuple(rows):
-                    yield place_of(side, key)
+                keys = tuple(rows)
+                for start in range(0, len(keys), most):
+                    yield side, keys[start : start + most]
 
-    def ends_at(self, places: Iterable[bytes], now: float) -> list[End]:
-        """Those of `places` where a ban is in force."""
+    def ends_at(self, side: int, keys: Sequence[bytes], now: float) -> list[End]:
+        """Those of `keys`, of one portion, where a ban is in force."""
+        scope, rows = scope_of(side), self._shards[side][keys[0][-1]]
         ends = []
-        for place in places:
-            side, key = read_place(place)
-            row = self._shards[side][key[-1]].get(key)
+        for key in keys:
+            row = rows.get(key)
             if row is not None and (until := unpack_end(row)[0]) > now:
-                ends.append((prefix_of(key), scope_of(side), until))
+                ends.append((prefix_of(key), scope, until))
         return ends
 
     def put(self, ban: Ban, now: float, *, if_later: bool = False) -> None:
