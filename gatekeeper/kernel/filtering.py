@@ -68,7 +68,7 @@ FATAL: Final = _names(
 
 _ALWAYS: Final = _names(
     """
-    read write writev close lseek fstat stat lstat newfstatat statx access faccessat
+    read pread64 write writev close lseek fstat stat lstat newfstatat statx access faccessat faccessat2
     readlink readlinkat getcwd getdents64
     select pselect6 poll ppoll epoll_create1 epoll_ctl epoll_wait epoll_pwait
     accept4 bind getsockname getpeername getsockopt setsockopt recvfrom recvmsg sendto sendmsg
@@ -85,7 +85,16 @@ _STARTING: Final = _names(
     """
 )
 _XDP: Final = ("bpf", "unlink", "unlinkat")
-_XDP_STARTING: Final = ("mkdir", "mkdirat", "chmod", "fchmodat", "rmdir", "prlimit64")
+_XDP_STARTING: Final = (
+    "mkdir",
+    "mkdirat",
+    "chmod",
+    "fchmodat",
+    "rmdir",
+    "prlimit64",
+    "dup3",
+    "memfd_create",
+)
 
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16  # families
 # Of AF_NETLINK: NETLINK_NETFILTER, NETLINK_SOCK_DIAG, and NETLINK_ROUTE, of which libnftables asks

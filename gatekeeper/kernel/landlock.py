@@ -49,7 +49,8 @@ def paths(package: Path, *, pins: bool) -> dict[str, int]:
     # In a checkout, the ruleset is where administrators look for it.
     found[str(package.parent / "nft")] = READ
     if pins:
-        found |= dict.fromkeys(_XDP_PATHS, READ) | {_BPFFS: PIN}
+        # libbpf opens the root directory, of all, to have a descriptor it can put another on.
+        found |= dict.fromkeys(_XDP_PATHS, READ) | {_BPFFS: PIN, "/": _READ_DIRECTORY}
     return found
 
 
