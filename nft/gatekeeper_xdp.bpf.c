@@ -16,8 +16,8 @@
 // A map of addresses holds every ban the guard may (ledger.MAX_BANS), one of networks as many as its set.
 //
 // A ban's value is when it ends, in ns of CLOCK_MONOTONIC. So bans run out by themselves, also when no
-// process is there to take them out. Keys are octets as in the packet. The loader keeps pinned maps
-// over a restart where type, sizes and flags are as here; a map whose *meaning* changes needs a new name.
+// process is there to take them out. The loader keeps pinned maps over a restart where type, sizes and
+// flags are as here; a map whose *meaning* changes needs a new name.
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -42,9 +42,18 @@ struct count {
 	__u64 octets; // from the IP header on, as nftables counts
 };
 
+// Keys are octets and no numbers, so that bpftool prints them in their order.
+struct octets4 {
+	__u8 octets[4];
+};
+
+struct octets8 {
+	__u8 octets[8];
+};
+
 struct prefix4 {
 	__u32 length;
-	__u32 address;
+	__u8 address[4];
 };
 
 struct prefix6 {
@@ -74,14 +83,14 @@ volatile const __u8 ports[65536 / 4] = {};
 		__type(value, __u8);                                                                       \
 	} name SEC(".maps")
 
-BANS(ban4_auth, __u32, 1000000);
-BANS(ban4n_auth, __u32, 65536);
-BANS(ban6_auth, __u64, 1000000);
-BANS(ban6n_auth, __u64, 65536);
-BANS(ban4_mx, __u32, 1000000);
-BANS(ban4n_mx, __u32, 65536);
-BANS(ban6_mx, __u64, 1000000);
-BANS(ban6n_mx, __u64, 65536);
+BANS(ban4_auth, struct octets4, 1000000);
+BANS(ban4n_auth, struct octets4, 65536);
+BANS(ban6_auth, struct octets8, 1000000);
+BANS(ban6n_auth, struct octets8, 65536);
+BANS(ban4_mx, struct octets4, 1000000);
+BANS(ban4n_mx, struct octets4, 65536);
+BANS(ban6_mx, struct octets8, 1000000);
+BANS(ban6n_mx, struct octets8, 65536);
 ALLOWED(allow4, struct prefix4);
 ALLOWED(allow6, struct prefix6);
 
@@ -145,10 +154,11 @@ static __always_inline int scope_of(void *cursor, void *end)
 
 static __always_inline int judge4(__u32 source, int scope, __u32 octets)
 {
-	struct prefix4 single = {32, source};
+	struct prefix4 single = {.length = 32};
 	__u32 network = source & bpf_htonl(0xffffff00);
 	__u32 dropped;
 
+	__builtin_memcpy(single.address, &source, sizeof(single.address));
 	if (scope == AUTH) {
 		if (!held(&ban4_auth, &source) && !held(&ban4n_auth, &network))
 			return XDP_PASS;

@@ -39,7 +39,7 @@ def test_maps_hold_every_ban_the_ledger_may_and_networks_as_nftables_does() -> N
     text = SOURCE.read_text(encoding="ascii")
     sizes = {
         name: int(size)
-        for name, size in re.findall(r"^BANS\((\w+), \w+, (\d+)\);", text, re.MULTILINE)
+        for name, size in re.findall(r"^BANS\((\w+), [\w ]+, (\d+)\);", text, re.MULTILINE)
     }
     assert set(sizes) == set(SETS)
     rules = (SOURCE.parent / "gatekeeper.nft").read_text(encoding="ascii")

@@ -25,7 +25,7 @@ class Mode(Enum):
     """How packets of an interface come to the program."""
 
     NATIVE = "native"  # in the driver, before the kernel has made anything of them
-    GENERIC = "generic"  # after, in the kernel's own path: about twice the cost, half that of nft
+    GENERIC = "generic"  # after the kernel made its own record of them, still before nftables
     ABSENT = "absent"
 
 
