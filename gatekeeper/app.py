@@ -120,11 +120,9 @@ class App:
             on_verdict=self._chronicle.verdict,
             on_lock=self._chronicle.lock,
         )
+        told = self._chronicle
         self._breaker = BreakerWatch(
-            self._guard.banning,
-            self._steady,
-            self._chronicle.breaker,
-            self._chronicle.breaker_closed,
+            self._guard.banning, self._steady, told.breaker, told.breaker_closed
         )
         self._ledger.subscribe(self._on_ban)
         self._enforcement = Enforcement(
