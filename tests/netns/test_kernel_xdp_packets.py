@@ -55,7 +55,8 @@ def xdp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Xdp]:
                 pytest.skip(str(error))
             raise
         bans = [(BANNED, 32), (ALLOWED, 32), ("198.51.100.0", 24), ("2001:db8:1:2::", 64)]
-        bans += [("2001:db8:5::", 48), ("2001:db8:6::", 64), ("fe80::", 64)]
+        bans += [("2001:db8:5::", 48), ("2001:db8:6::", 64), ("fe80::", 64), ("febf::", 64)]
+        bans += [("fec0::", 64)]
         seconds = {element(address, length, "auth"): 600 for address, length in bans}
         mx = [(BANNED_MX, 32), ("203.0.113.0", 24), ("2001:db8:9:1::", 64), ("2001:db8:a::", 48)]
         seconds |= {element(address, length, "mx"): 600 for address, length in mx}
@@ -167,6 +168,7 @@ CASES = [
     ("IPv6, allowed", v6(ALLOWED6), "pass", "spared"),
     ("IPv6, link-local though banned", v6("fe80::1"), "pass", ""),
     ("IPv6, the end of link-local", v6("febf::1"), "pass", ""),
+    ("IPv6, behind link-local", v6("fec0::1"), "drop", "dropped6_auth"),
     ("ICMPv6", ethernet(IPV6, ipv6(BANNED6, bytes([135]) + bytes(23), ICMPV6)), "pass", ""),
     ("IPv6 in a VLAN", tagged(VLAN, IPV6, ipv6(BANNED6, tcp(AUTH))), "drop", "dropped6_auth"),
     (
