@@ -6,7 +6,6 @@ a byte from the network.
 """
 
 import gc
-import os
 import secrets
 import signal
 import time
@@ -18,19 +17,17 @@ import trio
 
 from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange
-from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban import Ban, Scope
-from gatekeeper.ban_verbs import BanVerbs
 from gatekeeper.breaker_watch import BreakerWatch
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.config import load
-from gatekeeper.control import SOCKET_NAME, Control
+from gatekeeper.console import Console
+from gatekeeper.control import SOCKET_NAME
 from gatekeeper.control import serve as serve_control
 from gatekeeper.durable import Restore, load_account_secret, open_store
 from gatekeeper.enforce.transparent import end_keeper
 from gatekeeper.enforcement import Enforcement
 from gatekeeper.errors import GatekeeperError
-from gatekeeper.explain import Explain
 from gatekeeper.guard import Guard
 from gatekeeper.health import Health
 from gatekeeper.idling import Idlers
@@ -42,7 +39,6 @@ from gatekeeper.propagation import store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.remembering import PolicyMemory, Remembering
-from gatekeeper.safety_verbs import SafetyVerbs
 from gatekeeper.server import Server
 from gatekeeper.session.dialogue import Service
 from gatekeeper.sessions import End, SessionTable
@@ -130,11 +126,10 @@ class App:
             prepared,
             self._ledger,
             self._guard,
-            self._chronicle,
+            told,
             self._health,
             clock=time.time,
         )
-        self._pause: Pause | None = None
         self._server: Server | None = None
 
     # -- life -------------------------------------------------------------------------------
@@ -173,7 +168,7 @@ class App:
         outer.start_soon(store_follows.run)
         outer.start_soon(remembering.run)
         outer.start_soon(self._enforcement.run)
-        pause = self._pause = Pause(
+        pause = Pause(
             self._enforcement.enforcer,
             (self._guard.suspend, self._idlers.suspend),
             clock=time.time,
@@ -183,7 +178,7 @@ class App:
         outer.start_soon(pause.run)
         outer.start_soon(self._breaker.run)
         path = self._settings.run_dir / SOCKET_NAME
-        await outer.start(serve_control, path, self._control(pause), self._log)
+        await outer.start(serve_control, path, self._console(pause).control(), self._log)
         async with trio.open_nursery() as sessions:
             await self._accept_until_stopped(sessions, signals)
             await self._drain()
@@ -195,18 +190,16 @@ class App:
             await remembering.flush()
             await store.aclose()
 
-    def _control(self, pause: Pause) -> Control:
-        """What the control socket answers."""
-        accounts = AccountVerbs(self._guard, self._table)
-        explain = Explain(self._guard, self._ledger, self._enforcement.enforcer, accounts)
-        safety = SafetyVerbs(self._guard, self._ledger, self._enforcement.enforcer, pause)
-        bans = BanVerbs(self._ledger, lambda: self._settings.policy.ban_max_s)
-        return Control(
-            bans=self._ledger,
-            enforcer=self._enforcement.enforcer,
-            sessions=self._table,
-            status=self._status,
-            more={**accounts.verbs(), **explain.verbs(), **safety.verbs(), **bans.verbs()},
+    def _console(self, pause: Pause) -> Console:
+        return Console(
+            self._table,
+            self._ledger,
+            self._guard,
+            self._enforcement,
+            pause,
+            settings=lambda: self._settings,
+            live=self._live,
+            started_at=self._started_at,
         )
 
     async def _take_in(self, restore: Restore) -> None:
@@ -323,23 +316,14 @@ class App:
             ended = self._table.end_banned(change)
         self._chronicle.ban(change, ended)
 
-    def _status(self) -> dict[str, object]:
+    def _live(self) -> dict[str, object]:
+        """What the console cannot ask itself."""
         server = self._server
         return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "uptime_s": round(time.time() - self._started_at, 1),
-            "mode": self._settings.mode.value,
-            **(self._pause.report() if self._pause else {}),
-            "sessions": len(self._table),
             "relayed": len(self._relay),
             "idling": len(self._idlers),
-            "bans": len(self._ledger),
-            **self._guard.report(),
             "accepted": server.accepted if server else 0,
             "refused_banned": server.refused_banned if server else 0,
-            "enforcer": type(self._enforcement.enforcer).__name__,
             "enforcer_health": self._prepared.without_kernel or self._health.state("enforcer"),
-            **self._enforcement.report(),
             "store_health": self._health.state("store"),
         }

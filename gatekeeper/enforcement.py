@@ -121,6 +121,7 @@ class Enforcement:
         """For `status`: what was different between Ledger and kernel so far, and how XDP is."""
         repaired: Counter[Repair] = self.reconciler.repaired
         return {
+            "enforcer": type(self.enforcer).__name__,
             "repaired": {repair.value: count for repair, count in repaired.items()},
             "xdp": self._xdp,
         }

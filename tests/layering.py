@@ -68,6 +68,7 @@ LEVELS: Final = {
     "config": 5,
     "startup": 5,
     "enforcement": 5,
+    "console": 5,
     "durable": 5,
     "app": 5,
     "cli": 5,

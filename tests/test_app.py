@@ -400,8 +400,7 @@ async def test_without_its_store_it_serves_and_says_so_once(
         await guard.greeted()
         guard.app._ledger.ban(Prefix.parse(BANNED), Scope.MX, Reason.OPERATOR, seconds=600)
         await guard.log.line("ban")
-        status = guard.app._status()
-        assert "bans.db" in str(status["store_health"])
+        assert "bans.db" in str(guard.app._live()["store_health"])
     assert guard.log.count("health") == 1
 
 

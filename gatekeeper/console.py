@@ -1,0 +1,64 @@
+"""What the control socket answers, put together: the verbs of every part, and `status`."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gatekeeper import __version__
+from gatekeeper.account_verbs import AccountVerbs
+from gatekeeper.ban_verbs import BanVerbs
+from gatekeeper.control import Control
+from gatekeeper.enforcement import Enforcement
+from gatekeeper.explain import Explain
+from gatekeeper.guard import Guard
+from gatekeeper.ledger import Ledger
+from gatekeeper.pausing import Pause
+from gatekeeper.safety_verbs import SafetyVerbs
+from gatekeeper.sessions import SessionTable
+from gatekeeper.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The operator's view of one guard. `settings` are those in force; `live` is what `status` says
+    of the parts that come and go."""
+
+    table: SessionTable
+    ledger: Ledger
+    guard: Guard
+    enforcement: Enforcement
+    pause: Pause
+    settings: Callable[[], Settings]
+    live: Callable[[], Mapping[str, object]]
+    started_at: float
+
+    def control(self) -> Control:
+        """The verbs."""
+        enforcer = self.enforcement.enforcer
+        accounts = AccountVerbs(self.guard, self.table)
+        explain = Explain(self.guard, self.ledger, enforcer, accounts)
+        safety = SafetyVerbs(self.guard, self.ledger, enforcer, self.pause)
+        bans = BanVerbs(self.ledger, lambda: self.settings().policy.ban_max_s)
+        return Control(
+            bans=self.ledger,
+            enforcer=enforcer,
+            sessions=self.table,
+            status=self.status,
+            more={**accounts.verbs(), **explain.verbs(), **safety.verbs(), **bans.verbs()},
+        )
+
+    def status(self) -> dict[str, object]:
+        """How it is, for people and scripts alike: names stay."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_s": round(time.time() - self.started_at, 1),
+            "mode": self.settings().mode.value,
+            **self.pause.report(),
+            "sessions": len(self.table),
+            "bans": len(self.ledger),
+            **self.guard.report(),
+            **self.live(),
+            **self.enforcement.report(),
+        }
