@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from gatekeeper.enforce.spawn import KERNEL
+
 from .hosts import Hosts
 from .namespace import Ns
 
 pytestmark = pytest.mark.netns
 
-COMMAND = [sys.executable, "-I", "-m", "gatekeeper.kernel"]
+COMMAND = [sys.executable, *KERNEL]
 NOBODY = 65_534
 _PR_CAPBSET_DROP, _CAP_NET_ADMIN = 24, 12
 _libc = ctypes.CDLL(None)
@@ -75,20 +77,6 @@ def listening(host: Ns, tmp_path: Path) -> Iterator[Callable[..., Path]]:
     for process in started:
         process.terminate()
         assert process.wait(10) == 0
-
-
-def test_it_keeps_one_capability_and_gains_no_other(hosts: Hosts) -> None:
-    _, process = hosts.spawn()
-    status = dict(
-        line.split(":\t", 1)
-        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
-        if ":\t" in line
-    )
-    net_admin_only = f"{1 << _CAP_NET_ADMIN:016x}"
-    for name in ("CapPrm", "CapEff", "CapBnd"):
-        assert status[name] == net_admin_only
-    assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0
-    assert status["NoNewPrivs"] == "1"
 
 
 def test_a_listener_serves_several_guards_and_tells_each_of_a_rebuilt_table(
