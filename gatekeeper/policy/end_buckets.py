@@ -2,9 +2,9 @@
 
 Theory of operation. A bucket holds the places of what ends within `SPAN_S`, end to end in one
 bytearray, and how many of them are so still. What is put off or taken leaves its place behind,
-stale; a bucket is swept when more than half of it is. A bucket whose time is over turns from
-coming to over as a whole: half a million bans with one end cost as much as one. Whoever needs the
-instant itself reads the row. A span has two buckets, one with an even number and one, the next odd
+stale; while more than half of a bucket is, each that goes sweeps a few. A bucket whose time is over
+turns from coming to over as a whole: half a million bans with one end cost as much as one. Whoever
+needs the instant itself reads the row. A span has two buckets, one with an even number and one, the next odd
 number, for what had ended when it was put in: that is over whatever is done to the clock.
 """
 
@@ -16,6 +16,7 @@ from gatekeeper.policy.ban_rows import PLACE_OCTETS
 
 SPAN_S: Final = 16.0  # seven days of them take 8 MB; shorter ones cost more than they sort
 _SWEEP_FLOOR: Final = 64  # stale ones that are not worth a sweep
+_SWEEP_STEPS: Final = 8  # places looked at for each one that goes stale
 
 
 def bucket_number(end: float, *, ended: bool) -> int:
@@ -24,13 +25,15 @@ def bucket_number(end: float, *, ended: bool) -> int:
 
 
 class _Bucket:
-    __slots__ = ("live", "over", "places", "wide")
+    __slots__ = ("cursor", "found", "live", "over", "places", "wide")
 
     def __init__(self, over: bool) -> None:
         self.places = bytearray()
         self.live = 0
         self.wide = 0
         self.over = over
+        self.cursor = 0  # of the sweep
+        self.found = False  # whether it has met something stale since it began anew
 
 
 class EndBuckets:
@@ -76,7 +79,7 @@ class EndBuckets:
         if not bucket.live:
             del self._buckets[number]
         elif len(bucket.places) > PLACE_OCTETS * (_SWEEP_FLOOR + 2 * bucket.live):
-            bucket.places = bytearray().join(set(self._live(number, bucket)))
+            self._sweep(number, bucket)
 
     def advance(self, now: float) -> None:
         """The time of all spans before that of `now` is over. It may lie before the last one, when
@@ -130,6 +133,25 @@ class EndBuckets:
             if found := [place for place in _split(taken) if live(place, number)]:
                 return found
         return []
+
+    def _sweep(self, number: int, bucket: _Bucket) -> None:
+        """Look at the next few places and let the last one take the room of a stale one. More go
+        than come stale, since more than half of all are; so no call ever walks a bucket, but one
+        that has gone round and found nothing: what is too much there came twice."""
+        places = bucket.places
+        for _ in range(_SWEEP_STEPS):
+            at = bucket.cursor
+            if at >= len(places):
+                if not bucket.found:
+                    bucket.places = bytearray().join(set(self._live(number, bucket)))
+                bucket.cursor, bucket.found = 0, False
+                return
+            if self._is_live(bytes(places[at : at + PLACE_OCTETS]), number):
+                bucket.cursor += PLACE_OCTETS
+            else:
+                places[at : at + PLACE_OCTETS] = places[-PLACE_OCTETS:]
+                del places[-PLACE_OCTETS:]
+                bucket.found = True
 
     def _live(self, number: int, bucket: _Bucket) -> Iterator[bytes]:
         live = self._is_live
