@@ -26,7 +26,7 @@ from gatekeeper.prefix import Prefix, pack_address
 
 # A transaction takes milliseconds, or most of a second behind somebody else's large one.
 ROUND_TRIP_S: Final = 5.0
-_DROP_COUNTERS: Final = ("dropped", "flooded", "blocked")  # as they begin in gatekeeper.nft
+_DROP_COUNTERS: Final = ("dropped", "flooded", "blocked", "xdp_dropped")  # as they begin
 _BULK_FROM: Final = 64  # changes; fewer go in one packet whatever their sets
 _GONE: Final = "the kernel process is gone"
 _DESCRIPTOR: Final = struct.Struct("@i")

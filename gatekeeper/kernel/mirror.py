@@ -1,9 +1,9 @@
 """XDP as the second place of every ban: what nftables holds is held there too, and nothing here can
 fail a request.
 
-Theory of operation. nftables is the truth. Every change that it took is made in XDP as well. Where
-XDP lacks what nftables has, after its maps were made anew or after a suspension, it is copied from
-there a page at a time, between requests, by `tick`. A change that XDP refuses is said once and
+Theory of operation. nftables is the truth. Every change that it took is made in XDP as well. At the
+start and after a suspension XDP is emptied, and what nftables holds is copied from there a page at
+a time, between requests, by `tick`; meanwhile nftables drops. A change that XDP refuses is said once and
 nftables alone drops that client: dearer, and not different.
 """
 
@@ -116,8 +116,8 @@ class Mirror:
 
     def _open(self, options: Options, allow: Iterable[Network]) -> None:
         self._xdp = xdp = Xdp.open(options.xdp, options.ports_auth, options.ports_mx, tuple(allow))
-        if xdp.replaced:
-            self._copy = Dump()
+        xdp.flush()  # a ban lifted while no process was there would live on in it
+        self._copy = Dump()
         for name, state in xdp.states().items():
             if state.mode is not Mode.NATIVE:
                 _say(f"XDP on {name}: {state.mode.value}: {state.why}")

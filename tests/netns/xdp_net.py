@@ -63,12 +63,12 @@ class Net:
 
 
 @contextlib.contextmanager
-def made_net(tmp_path: Path) -> Iterator[Net]:
-    """Skips the test where XDP cannot be tried."""
+def made_net(tmp_path: Path, name: str = "bpf") -> Iterator[Net]:
+    """Skips the test where XDP cannot be tried. The bpffs is at `name` below `tmp_path`."""
     if trouble := hatch_build.compile_xdp():
         pytest.skip(trouble)
-    directory = tmp_path / "bpf"
-    directory.mkdir()
+    directory = tmp_path / name
+    directory.mkdir(exist_ok=True)
     with Ns() as guard, Ns() as world:
         interface, _ = link(guard, Hosts.GUARD, world, Hosts.WORLD)
         mounts = mount_bpffs(guard, directory)
