@@ -1,9 +1,12 @@
 """From the Ledger to the packets, while others do their worst to the kernel's half."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
@@ -183,6 +186,32 @@ async def test_somebody_elses_long_transaction_stops_no_session(desk: Desk) -> N
     assert longest_s < 0.5  # the transaction takes longer, and the loop went on
 
 
+async def test_a_kernel_process_that_was_killed_is_there_again(desk: Desk) -> None:
+    desk.ban(ONE)
+    await desk.in_kernel(ONE)
+    for text in (TWO, "10.9.9.9"):  # it may be killed again
+        desk.nft("flush set inet gatekeeper ban4_mx")  # news are on their way as it dies
+        (child,) = children(desk.process.pid)
+        os.kill(child, signal.SIGKILL)
+        desk.ban(text)
+        await desk.until_held(lambda held, text=text: {ONE, text} <= held)
+    assert desk.process.poll() is None
+    assert desk.hosts.dropped(ONE, Hosts.AUTH)
+    assert desk.hosts.dropped(TWO, Hosts.AUTH)
+    assert desk.banned() == {ONE, TWO, "10.9.9.9"}
+
+
+async def test_without_any_kernel_process_the_guard_says_so_and_bans_stay(desk: Desk) -> None:
+    desk.ban(ONE)
+    await desk.in_kernel(ONE)
+    os.kill(desk.process.pid, signal.SIGKILL)  # the parent, and with it the child
+    await trio.to_thread.run_sync(desk.process.wait)
+    desk.ban(TWO)
+    await until(lambda: any("is gone" in line for line in desk.health))
+    assert desk.banned() == {ONE, TWO}
+    assert desk.hosts.dropped(ONE, Hosts.AUTH)
+
+
 async def test_a_guard_that_was_killed_leaves_its_bans_and_finds_them(
     hosts: Hosts, nursery: trio.Nursery
 ) -> None:
@@ -236,6 +265,11 @@ async def test_connections_of_other_processes_are_reset(desk: Desk) -> None:
         others.settimeout(0.25)
         with pytest.raises(TimeoutError):
             others.recv(1)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one started."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def _ban() -> Ban:
