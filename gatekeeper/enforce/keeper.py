@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from io import FileIO
+from pathlib import Path
 from typing import Final
 
 from gatekeeper.enforce import routing
@@ -35,7 +36,7 @@ from gatekeeper.kernel.dial import is_own
 from gatekeeper.kernel.options import Target, add_to, read
 
 MEND_S: Final = 5.0
-NAMESPACE: Final = "/proc/self/ns/net"  # one file for all processes of a network namespace
+NAMESPACE: Final = "/proc/thread-self/ns/net"  # one file for all processes of a network namespace
 _LOCK_S: Final = 3.0  # another keeper's cleaning up takes milliseconds
 _STDIN: Final = 0
 _EX_NOPERM: Final = 77
@@ -70,7 +71,7 @@ class Keeper:
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self._targets = targets
-        self._marks_accepted = False  # by us: it was off before
+        self._changed: list[Path] = []  # settings of the host, to be undone
         self._told = ""
 
     def set_up(self) -> list[str]:
@@ -113,13 +114,12 @@ class Keeper:
             transparent.remove()
         finally:
             routing.take_down()
-            if self._marks_accepted:
-                routing.accept_marks(on=False)
+            routing.restore(self._changed)
 
     def _put_in(self) -> None:
         routing.set_up(versions(self._targets))
         if any(is_own(each.packed) for each in self._targets):
-            self._marks_accepted |= routing.accept_marks(on=True)
+            self._changed += routing.answer_marks()
 
     def _tell(self, text: str) -> None:
         """Say a thing once, however often it happens in a row."""

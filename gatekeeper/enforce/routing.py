@@ -8,7 +8,7 @@ CAP_NET_ADMIN, to look at them none. Acts in the network namespace of the callin
 
 import errno
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,11 @@ from gatekeeper.kernel.transparent import MARK
 TABLE: Final = 25_993
 PRIORITY: Final = 993  # before the main table, which would send replies away, and before most VPNs'
 PROTOCOL: Final = 125  # who made it; /etc/iproute2/rt_protos and routing daemons have others
-ACCEPT_MARKS: Final = Path("/proc/sys/net/ipv4/tcp_fwmark_accept")  # of IPv6 connections too
+# The mark of a SYN for the connection, of IPv6 too; and for the RST where nobody listens.
+ANSWERS: Final = tuple(
+    Path("/proc/sys/net", each)
+    for each in ("ipv4/tcp_fwmark_accept", "ipv4/fwmark_reflect", "ipv6/fwmark_reflect")
+)
 
 FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 _RULE: Final = {
@@ -103,17 +107,27 @@ def interface_to(address: str) -> list[str]:
         raise _refused(error) from error
 
 
-def accept_marks(*, on: bool) -> bool:
-    """Whether accepted connections have the mark of their SYN, from now on; whether that is a
-    change. Raises `EnforcerError`."""
-    wanted = "1" if on else "0"
-    try:
-        if ACCEPT_MARKS.read_text().strip() == wanted:
-            return False
-        ACCEPT_MARKS.write_text(wanted)
-    except OSError as error:
-        raise EnforcerError(f"{ACCEPT_MARKS}: {error.strerror}") from error
-    return True
+def answer_marks() -> list[Path]:
+    """Have this host answer what has a mark with that mark: accepted connections, and refusals;
+    which settings that changed. Raises `EnforcerError`."""
+    changed = []
+    for path in ANSWERS:
+        try:
+            if path.exists() and path.read_text().strip() == "0":
+                path.write_text("1")
+                changed.append(path)
+        except OSError as error:
+            raise EnforcerError(f"{path}: {error.strerror}") from error
+    return changed
+
+
+def restore(changed: Iterable[Path]) -> None:
+    """Undo `answer_marks`. Raises `EnforcerError`."""
+    for path in changed:
+        try:
+            path.write_text("0")
+        except OSError as error:
+            raise EnforcerError(f"{path}: {error.strerror}") from error
 
 
 def _rules(route: Any, family: int) -> Iterator[object]:  # noqa: ANN401  untyped library

@@ -55,7 +55,9 @@ class KernelDialler:
         number = self._numbers.get(_target(target))
         if number is None:
             raise EnforcerError("the kernel process was not started with it: that takes a restart")
-        return await self._ask(number, source, port)
+        sock = await self._ask(number, source, port)
+        sock.setblocking(False)  # it is; this object, made of the descriptor, does not know
+        return sock
 
 
 def spawn_keeper(known: Sequence[Target]) -> tuple[subprocess.Popen[bytes], list[str]]:

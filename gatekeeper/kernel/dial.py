@@ -6,8 +6,9 @@ host's (Documentation/networking/tproxy.rst); setting it takes CAP_NET_ADMIN, so
 It is made, bound and connected here and passed over when the connect has begun: where it leads was
 in the command line. The backend's replies are sent to the client's address. One on another host
 sends them through this host, where the table of `transparent` marks them. One on this host gets
-SYNs that have the mark, and its kernel gives the mark to the replies (tcp_fwmark_accept); so no
-reply to anybody else is touched, and 127.0.0.1 can be dialled without route_localnet.
+SYNs that have the mark, and this kernel gives the mark to the replies (tcp_fwmark_accept, and
+fwmark_reflect for a refusal); so no reply to anybody else is touched, and 127.0.0.1 can be dialled
+without route_localnet.
 """
 
 import contextlib
