@@ -2,8 +2,10 @@
 
 import dataclasses
 import datetime
+import errno
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from gatekeeper.check import Finding, Severity, check, host, xdp
 from gatekeeper.check.backends import check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
+from gatekeeper.check.nftables import nf_tables_trouble
+from gatekeeper.check.running import check_running
 from gatekeeper.check.xdp import check_xdp
 from gatekeeper.events import MailProtocol
 from gatekeeper.settings import (
@@ -270,6 +274,32 @@ def test_library_that_is_not_installed(
     monkeypatch.setattr(host, "_LIBRARY", "libno-such-thing.so.1")
     (finding,) = check_kernel(some_settings(tmp_path, closed))
     assert finding.text.startswith("libno-such-thing.so.1 is not installed")
+
+
+def test_this_kernel_has_nf_tables() -> None:
+    assert nf_tables_trouble() == ""
+
+
+def test_a_kernel_without_nf_tables_is_named() -> None:
+    header = struct.pack("=IHHII", 36, 2, 0, 1, 0)
+
+    def no_subsystem(packet: bytes) -> bytes:
+        return header + struct.pack("=i", -errno.EINVAL) + packet[:16]
+
+    def no_nfnetlink(packet: bytes) -> bytes:
+        raise OSError(errno.EPROTONOSUPPORT, "Protocol not supported")
+
+    assert nf_tables_trouble(no_subsystem) == "this kernel has no nf_tables (Invalid argument)"
+    assert nf_tables_trouble(no_nfnetlink) == (
+        "this kernel has no nfnetlink (Protocol not supported)"
+    )
+
+
+def test_what_the_running_guard_says_of_itself() -> None:
+    well = {"enforcer_health": "ok", "store_health": "ok"}
+    assert list(check_running(well)) == []
+    (finding,) = check_running(well | {"enforcer_health": "kernel process: set is full"})
+    assert "enforcer: kernel process: set is full; bans hold in the guard" in finding.text
 
 
 def test_nft_switched_off_says_what_is_left(tmp_path: Path, closed: Endpoint) -> None:

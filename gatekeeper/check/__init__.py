@@ -7,15 +7,18 @@ and let go, backends are called and left.
 import contextlib
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from gatekeeper.check.backends import check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.finding import Finding, Severity
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
+from gatekeeper.check.running import check_running
 from gatekeeper.check.transparent import check_families, check_transparent
 from gatekeeper.check.xdp import check_xdp
-from gatekeeper.control import SOCKET_NAME
+from gatekeeper.cli.client import SOCKET_NAME, exchange
+from gatekeeper.errors import GatekeeperError
 from gatekeeper.settings import Settings
 
 __all__ = ["Finding", "Severity", "check"]
@@ -38,8 +41,19 @@ def check(settings: Settings) -> list[Finding]:
         *check_xdp(settings),
         *check_families(settings),
         *check_transparent(settings, running),
+        *check_running(_status(settings.run_dir / SOCKET_NAME) if running else {}),
     ]
     return sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)
+
+
+def _status(path: Path) -> Mapping[str, object]:
+    """What the guard behind `path` says of itself; empty where it does not answer in time."""
+    with contextlib.suppress(GatekeeperError):
+        reply = exchange(path, {"verb": "status"})
+        status = reply.get("status")
+        if isinstance(status, dict):
+            return status
+    return {}
 
 
 def _guard_answers(path: Path) -> bool:

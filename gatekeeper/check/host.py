@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gatekeeper.check.finding import Finding, error, warning
+from gatekeeper.check.nftables import nf_tables_trouble
 from gatekeeper.settings import Endpoint, Settings
 
 _CAP_NET_ADMIN: Final = 12  # capabilities(7)
@@ -84,6 +85,8 @@ def check_kernel(settings: Settings, status: Path = Path("/proc/self/status")) -
         yield warning("nftables", f"{_LIBRARY} is not installed (libnftables1); {_WITHOUT}")
     elif not _may_administer_network(status):
         yield warning("nftables", f"neither root nor CAP_NET_ADMIN here; {_WITHOUT}")
+    elif trouble := nf_tables_trouble():
+        yield warning("nftables", f"{trouble}; {_WITHOUT}")
 
 
 def _library_is_there(name: str) -> bool:

@@ -194,7 +194,7 @@ async def test_a_kernel_process_that_was_killed_is_there_again(desk: Desk) -> No
         (child,) = children(desk.process.pid)
         os.kill(child, signal.SIGKILL)
         desk.ban(text)
-        await desk.until_held(lambda held, text=text: {ONE, text} <= held)
+        await desk.until_held({ONE, text}.issubset)
     assert desk.process.poll() is None
     assert desk.hosts.dropped(ONE, Hosts.AUTH)
     assert desk.hosts.dropped(TWO, Hosts.AUTH)
