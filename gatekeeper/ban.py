@@ -1,7 +1,7 @@
 """Bans: a prefix kept out of a scope until an instant."""
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from gatekeeper.prefix import Prefix
 from gatekeeper.verdict import Reason
@@ -22,11 +22,13 @@ class Origin(Enum):
     IMPORT = "import"
 
 
-@dataclass(frozen=True, slots=True)
-class Ban:
+class Ban(NamedTuple):
     """A prefix kept out of `scope` from `since` until `until`, both Unix time in seconds.
 
     `level` counts the bans of this prefix and scope, from 1; escalation reads it.
+
+    A named tuple, for it is made in less than half the time of a frozen dataclass, and half a
+    million of them are when a guard starts.
     """
 
     prefix: Prefix

@@ -11,7 +11,6 @@ or lifted meanwhile is newer than what the Store said, whenever its page arrives
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from math import inf, isfinite
 from typing import Final
 
@@ -206,7 +205,7 @@ class Ledger:
         if forget:
             self._table.take(prefix, scope)
         elif ban is not None:
-            self._table.put(replace(ban, until=now), now)
+            self._table.put(ban._replace(until=now), now)
         if known is not None or self._lifted is not None:
             self._tell_lift(Lift(prefix, scope, forget), now)
         return ban
@@ -292,7 +291,7 @@ class Ledger:
         if key not in lifted:
             return ban
         ended_at = lifted[key]
-        return None if ended_at is None else replace(ban, until=min(ban.until, ended_at))
+        return None if ended_at is None else ban._replace(until=min(ban.until, ended_at))
 
 
 def _has_table(prefix: Prefix) -> bool:

@@ -1,7 +1,6 @@
 """A Store that lasts as long as the process."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from gatekeeper.abc import BanChange
@@ -41,7 +40,7 @@ class MemoryStore:
                 self._bans[key] = change
             elif not change.forget:
                 if (ban := self._bans.get(key)) is not None:
-                    self._bans[key] = replace(ban, until=min(ban.until, now))
+                    self._bans[key] = ban._replace(until=min(ban.until, now))
             else:
                 self._bans.pop(key, None)
         if len(self._bans) >= self._prune_at:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -228,7 +227,7 @@ async def test_a_guard_that_was_killed_leaves_its_bans_and_finds_them(
 
     kept = Ledger(SETTINGS.policy, (), time.time)  # as a Store would have it: without the second
     kept.restore([ban for ban in first.ledger.bans() if str(ban.prefix) == ONE])
-    kept.restore([replace(_ban(), prefix=Prefix.parse("10.9.9.9"))])
+    kept.restore([_ban()._replace(prefix=Prefix.parse("10.9.9.9"))])
     second = Desk(hosts, kept)
     nursery.start_soon(second.enforcement.run)
     await second.in_kernel(ONE, TWO, "10.9.9.9")
