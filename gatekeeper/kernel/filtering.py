@@ -68,8 +68,8 @@ FATAL: Final = _names(
 
 _ALWAYS: Final = _names(
     """
-    read pread64 write writev close lseek fstat stat lstat newfstatat statx access faccessat faccessat2
-    readlink readlinkat getcwd getdents64
+    read pread64 write writev close lseek fstat stat lstat newfstatat statx access faccessat
+    faccessat2 readlink readlinkat getcwd getdents64
     select pselect6 poll ppoll epoll_create1 epoll_ctl epoll_wait epoll_pwait
     accept4 bind getsockname getpeername getsockopt setsockopt recvfrom recvmsg sendto sendmsg
     brk munmap mremap madvise futex set_robust_list rseq membarrier sched_yield
@@ -103,8 +103,8 @@ _PROTOCOLS: Final = (12, 4, 0)
 _PROT_EXEC: Final = 4
 # O_ACCMODE, O_CREAT, O_TRUNC and O_TMPFILE's own bit, the same on both machines.
 _WRITING: Final = 0o3 | 0o100 | 0o1000 | 0o20_000_000
-# Flags of glibc's fork: CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID and SIGCHLD.
-_FORK: Final = 0x0120_0011
+# SIGCHLD, and what glibc's fork says besides: CLONE_CHILD_SETTID and CLONE_CHILD_CLEARTID.
+_FORKS: Final = (0x0120_0011, 0x11)
 _SECCOMP_SET_FILTER: Final = 22
 _SET_DEATH_SIGNAL: Final = 1
 # FIONBIO, FIOCLEX of sockets; TCGETS, TIOCGWINSZ asked of files by libc, Python and libnftables.
@@ -115,7 +115,7 @@ _FCNTLS: Final = (1030, 1, 2, 3, 4)
 
 
 def rules(stage: Stage, needs: Needs) -> tuple[Rule, ...]:
-    """What may be done in `stage`, the most frequent first."""
+    """What may be done in `stage`."""
     starting = stage is Stage.STARTING
     xdp = needs.xdp or (starting and needs.removes_pins)
     names = _ALWAYS + _STARTING * starting + _XDP * xdp + _XDP_STARTING * (starting and xdp)
@@ -144,15 +144,15 @@ def _files(xdp: bool) -> list[Rule]:
 def _sockets(xdp: bool, dial: bool) -> list[Rule]:
     allowed = [Rule("socket", (Demand(0, (_NETLINK,)), Demand(2, _PROTOCOLS)))]
     if dial:
-        allowed.append(Rule("connect"))
-    if dial or xdp:  # which asks an interface by name; glibc takes a Unix socket for that
-        allowed.append(Rule("socket", (Demand(0, (_UNIX, _INET, _INET6)),)))
+        allowed += [Rule("connect"), Rule("socket", (Demand(0, (_INET, _INET6)),))]
+    if xdp:  # to ask for interfaces by name, which any kind of socket answers
+        allowed.append(Rule("socket", (Demand(0, (_UNIX,)),)))
     return allowed
 
 
 def _processes() -> list[Rule]:
     return [
-        Rule("clone", (Demand(0, (_FORK,)),)),
+        Rule("clone", (Demand(0, _FORKS),)),
         Rule("prctl", (Demand(0, (_SECCOMP_SET_FILTER, _SET_DEATH_SIGNAL)),)),
     ]
 

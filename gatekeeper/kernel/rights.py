@@ -29,7 +29,7 @@ _SECUREBITS: Final = 0b1110_1111
 
 # A connection and a netlink socket for the listing of each peer, and some twenty besides.
 _DESCRIPTORS_MAX: Final = 256
-# Some 100 MiB are used, most of it libraries and locales; a full request or page is far below one.
+# Some 25 MiB are used. libnftables may read the sets of other tables, whatever they hold.
 _ADDRESS_SPACE_OCTETS: Final = 1 << 30
 
 

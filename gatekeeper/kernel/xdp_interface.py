@@ -131,7 +131,8 @@ def _whose(ifindex: int) -> str:
 def _is_ethernet(interface: str) -> bool:
     request = struct.pack("16s24x", interface.encode())
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Any socket will do; the process's filter has no others left for this.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
             answer = fcntl.ioctl(probe, _SIOCGIFHWADDR, request)
     except OSError:
         return False
