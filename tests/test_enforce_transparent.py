@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+import trio
 
 from gatekeeper.enforce.transparent import KernelDialler, endpoint, targets
 from gatekeeper.errors import EnforcerError
@@ -20,6 +21,7 @@ async def test_a_target_is_asked_for_by_its_number() -> None:
     asked = []
 
     async def ask(number: int, source: str, port: int) -> socket.socket:
+        await trio.lowlevel.checkpoint()
         asked.append((number, source, port))
         return socket.socket()
 
