@@ -3,8 +3,8 @@ fail a request.
 
 Theory of operation. nftables is the truth. Every change that it took is made in XDP as well. At the
 start and after a suspension XDP is emptied, and what nftables holds is copied from there a page at
-a time, between requests, by `tick`; meanwhile nftables drops. A change that XDP refuses is said once and
-nftables alone drops that client: dearer, and not different.
+a time, between requests, by `tick`; meanwhile nftables drops. A change that XDP refuses is said
+once and nftables alone drops that client: dearer, and not different.
 """
 
 import sys

@@ -4,8 +4,9 @@ Theory of operation. A bucket holds the places of what ends within `SPAN_S`, end
 bytearray, and how many of them are so still. What is put off or taken leaves its place behind,
 stale; while more than half of a bucket is, each that goes sweeps a few. A bucket whose time is over
 turns from coming to over as a whole: half a million bans with one end cost as much as one. Whoever
-needs the instant itself reads the row. A span has two buckets, one with an even number and one, the next odd
-number, for what had ended when it was put in: that is over whatever is done to the clock.
+needs the instant itself reads the row. A span has two buckets, one with an even number and one,
+the next odd number, for what had ended when it was put in: that is over whatever is done to the
+clock.
 """
 
 from collections.abc import Callable, Iterator
