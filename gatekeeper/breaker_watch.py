@@ -35,10 +35,16 @@ class BreakerWatch:
         while True:
             await self._tripped.wait()
             self._tripped = trio.Event()
-            while self._banning.lift_some():
-                await trio.lowlevel.checkpoint()
+            await self._lift()
             await self._closed()
             self._on_closed(breaker.withheld)
+
+    async def _lift(self) -> None:
+        """Take back what it condemns; others have their turn between two slices."""
+        more = True
+        while more:
+            more = self._banning.lift_some()
+            await trio.lowlevel.checkpoint()
 
     async def _closed(self) -> None:
         while True:

@@ -250,7 +250,7 @@ async def test_suspended_guard_lets_a_banned_client_in_and_counts(bench: Bench) 
     assert (await bench.guard.judge(attempt("right"), who)).reason is Reason.BANNED
 
 
-async def test_suspended_guard_keeps_to_what_the_settings_say_of_locks(bench: Bench) -> None:
+def test_suspended_guard_keeps_to_what_the_settings_say_of_locks(bench: Bench) -> None:
     bench.guard.suspend(True)
     bench.guard.reconfigure(TRAPS)
     assert not bench.guard.observes(Reason.ACCOUNT_LOCKED)

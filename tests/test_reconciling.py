@@ -222,11 +222,13 @@ async def test_a_ban_of_our_own_is_not_shortened_by_an_element(
     desk: Desk, autojump_clock: Clock
 ) -> None:
     desk.ban(ONE, 600.0)
+    await desk.feed.applied()
     desk.reconciler.added(HeldBan(ONE, AUTH, 5.0))
     assert desk.ledger.remaining_s(ONE, AUTH) == pytest.approx(600.0, abs=1.0)
 
 
 async def test_news_are_passed_on(desk: Desk, autojump_clock: Clock) -> None:
+    await desk.feed.applied()
     desk.reconciler.refused(ONE, AUTH)
     desk.reconciler.flooding(TWO)
     assert desk.said == [("refused", ONE, AUTH), ("flood", TWO)]

@@ -109,7 +109,7 @@ def _work(work: Callable[[Served], int], tell: int, parent: int) -> int:
         return work(lambda: _tell(tell))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except BaseException:  # whatever it was, the parent starts another
+    except Exception:  # whatever it was, the parent starts another
         traceback.print_exc()
         return _EX_SOFTWARE
 

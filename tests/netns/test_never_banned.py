@@ -79,6 +79,7 @@ async def enforcing(hosts: Hosts) -> AsyncIterator[Enforcement]:
         Health(lambda _part, _error: None),
         clock=time.time,
     )
+    enforcement.pages.close()
     enforcement.restored.set()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(enforcement.run)
