@@ -366,6 +366,14 @@ def test_imap_id_is_not_for_smtp(tmp_path: Path) -> None:
     assert "announces by IMAP ID" in problems(tmp_path, text)[0]
 
 
+@pytest.mark.parametrize(("key", "most"), [("allow", 400), ("block", 900)])
+def test_lists_fit_one_packet_to_the_kernel_process(tmp_path: Path, key: str, most: int) -> None:
+    many = [f"2001:db8:{number:x}:ffff:ffff:ffff:ffff:ffff" for number in range(most + 1)]
+    (told,) = problems(tmp_path, f"{key} = {json.dumps(many)}\n{GOOD}")
+    assert told.startswith(f"gatekeeper.toml:1: {key}: {most + 1} networks: {most} at most")
+    assert load(write(tmp_path, f"{key} = {json.dumps(many[1:])}\n{GOOD}"))
+
+
 def test_listener_with_tls_needs_a_certificate(tmp_path: Path) -> None:
     text = GOOD.replace("[tls]", "").replace("certificate =", "#").replace("private_key =", "#")
     assert problems(tmp_path, text) == [

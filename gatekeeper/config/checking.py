@@ -49,6 +49,8 @@ _MOST: Final = {
     "breaker_bans_minute": MAX_NOTED - 1,
     "breaker_people_share": 1,
 }
+# Both go to the kernel process in one packet of 64 KiB, beside the host's own addresses.
+_LISTED_MOST: Final = {"allow": 400, "block": 900}
 
 
 def check_together(settings: Settings, top: Section) -> None:
@@ -67,6 +69,15 @@ def check_together(settings: Settings, top: Section) -> None:
         _check_backend(backend, backends[name], settings)
     _check_policy(settings, top)
     _check_accounts(settings, top)
+    _check_lists(settings, top)
+
+
+def _check_lists(settings: Settings, top: Section) -> None:
+    for key, most in _LISTED_MOST.items():
+        count = len(getattr(settings, key))
+        if count > most:
+            hint = "; gatekeeper import list takes more" if key == "block" else ""
+            top.blame(key, f"{count} networks: {most} at most{hint}")
 
 
 def _check_certificate(listener: ListenerSettings, section: Section, top: Section) -> None:
