@@ -1,5 +1,6 @@
 """What an operator writes becomes Settings, or one complete list of what is wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
