@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gatekeeper.ban import Ban, Scope
-from gatekeeper.events import Client, JudgedEvent
+from gatekeeper.events import Client, JudgedEvent, Listing
 from gatekeeper.prefix import Prefix
+from gatekeeper.records import Answer, Question
 from gatekeeper.remembered import Memory
 from gatekeeper.settings import Endpoint
 from gatekeeper.verdict import Verdict
@@ -155,6 +156,37 @@ class Store(Protocol):
 
     async def aclose(self) -> None:
         """Flush and let go."""
+        ...
+
+
+class Resolver(Protocol):
+    """Asks DNS. What was heard is remembered for all who ask through the same one."""
+
+    async def resolve(self, question: Question) -> Answer:
+        """The records of `question`, aliases followed; none where there are none.
+
+        Raises `ResolverError` where no server gives an answer in the Resolver's own time, which
+        bounds the call. Cancelling it harms nobody who asks the same.
+        """
+        ...
+
+    def known(self, question: Question) -> Answer | None:
+        """What `resolve` would give without asking anybody, None where it would have to ask."""
+        ...
+
+    def forget(self, question: Question) -> None:
+        """Ask anew next time: the answer was of no use."""
+        ...
+
+
+class Screen(Protocol):
+    """What is asked about a client before it is greeted."""
+
+    async def listings(self, client: Client) -> tuple[Listing, ...]:
+        """What lists say of the client's address; none where they say nothing, or not in time.
+
+        Never raises, and returns within the deadline of the settings.
+        """
         ...
 
 

@@ -44,6 +44,7 @@ from gatekeeper.session.dialogue import Service
 from gatekeeper.sessions import End, SessionTable
 from gatekeeper.settings import Mode, Settings
 from gatekeeper.startup import (
+    Dns,
     Prepared,
     Services,
     never_banned,
@@ -130,6 +131,7 @@ class App:
             self._health,
             clock=time.time,
         )
+        self._dns = Dns(settings, exempt=self._ledger.exempt, on_zone=told.zone)
         self._server: Server | None = None
 
     # -- life -------------------------------------------------------------------------------
@@ -177,6 +179,7 @@ class App:
         )
         outer.start_soon(pause.run)
         outer.start_soon(self._breaker.run)
+        outer.start_soon(self._dns.resolver.run)
         path = self._settings.run_dir / SOCKET_NAME
         await outer.start(serve_control, path, self._console(pause).control(), self._log)
         async with trio.open_nursery() as sessions:
@@ -282,6 +285,7 @@ class App:
             return
         self._settings, self._services = settings, services
         self._guard.reconfigure(settings)
+        self._dns.reconfigure(settings)
         self._idlers.reconfigure(settings)
         self._ledger.spare(never_banned(settings))
         self._ledger.block(settings.block)
@@ -292,7 +296,12 @@ class App:
     def _build_services(self) -> dict[str, Service]:
         return {
             listener.name: self._services.service(
-                listener, self._guard, self._readiness, self._relay, self._enforcement.dialler
+                listener,
+                self._guard,
+                self._readiness,
+                self._relay,
+                self._enforcement.dialler,
+                self._dns.blocklists,
             )
             for listener in self._settings.listeners
         }
@@ -322,6 +331,7 @@ class App:
         return {
             "relayed": len(self._relay),
             "idling": len(self._idlers),
+            **self._dns.report(),
             "accepted": server.accepted if server else 0,
             "refused_banned": server.refused_banned if server else 0,
             "enforcer_health": self._prepared.without_kernel or self._health.state("enforcer"),

@@ -12,7 +12,14 @@ import trio
 from gatekeeper.abc import BanChange
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.errors import GatekeeperError
-from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent, Violation
+from gatekeeper.events import (
+    AuthAttempt,
+    AuthOutcome,
+    Client,
+    ClientListed,
+    JudgedEvent,
+    Violation,
+)
 from gatekeeper.log import Log
 from gatekeeper.policy.breaker import Trip
 from gatekeeper.prefix import Prefix
@@ -68,6 +75,9 @@ class Chronicle:
     def verdict(self, client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool) -> None:
         """A verdict other than to pass; in observe mode what it would have been."""
         attempt = event.attempt if isinstance(event, AuthOutcome) else event
+        more = {}
+        if isinstance(event, ClientListed):
+            more["listed"] = " ".join(map(str, event.listings))
         self._log.event(
             "verdict" if enforced else "would-verdict",
             action=verdict.action.name.lower(),
@@ -77,6 +87,7 @@ class Chronicle:
             violation=event.kind if isinstance(event, Violation) else "",
             delay_s=round(verdict.delay_s, 1),
             ban=verdict.ban,
+            **more,
             rip=client.address,
         )
 
@@ -155,6 +166,13 @@ class Chronicle:
     def reset_elsewhere(self, count: int) -> None:
         """Connections of banned addresses that were no sessions of this guard."""
         self._log.event("reset", connections=count)
+
+    def zone(self, zone: str, why: str) -> None:
+        """A blocklist was switched off, and why; or it is asked again, where `why` is empty."""
+        if why:
+            self._log.warning("zone-off", zone=zone, why=why)
+        else:
+            self._log.event("zone-on", zone=zone)
 
     def overload(self, what: str) -> None:
         """Accepting is suspended for a moment."""

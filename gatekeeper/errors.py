@@ -12,6 +12,7 @@ raise, they become a `Violation` event. Every adapter translates library errors 
     │   ├── PeerBroken         reset, TLS failure, or an end without close_notify mid-message
     │   └── DeadlineExceeded   the peer was too slow for this phase
     ├── BackendUnavailable     no backend could be reached, or it broke its protocol
+    ├── ResolverError          DNS gave no answer
     ├── EnforcerError          the kernel process or the kernel refused
     └── StoreError             durable state could not be read or written
 """
@@ -58,6 +59,13 @@ class BackendUnavailable(GatekeeperError):
     def __init__(self, text: str, farewell: bytes = b"") -> None:
         super().__init__(text)
         self.farewell = farewell
+
+
+class ResolverError(GatekeeperError):
+    """DNS gave no answer: a server's failure, or none that answered in time.
+
+    The text never holds the name that was asked for: it may hold a key.
+    """
 
 
 class EnforcerError(GatekeeperError):

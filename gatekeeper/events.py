@@ -85,6 +85,30 @@ class ConnectionOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """What one list says of an address. `zone` is without its key; an allow list's `weight` is
+    below 0; of a list that is only observed the listing counts for nothing."""
+
+    zone: str
+    codes: tuple[str, ...]
+    weight: float
+    observed: bool = False
+    name: str = ""  # of the codes, as the list calls them: `SBL+XBL`
+
+    def __str__(self) -> str:
+        codes = ",".join(self.codes)
+        return f"{self.zone}={codes}({self.name})" if self.name else f"{self.zone}={codes}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientListed:
+    """Lists name the client of a connection to port 25; judged before the greeting, and only where
+    one does."""
+
+    listings: tuple[Listing, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AuthAttempt:
     """A complete credential, before the backend sees it.
 
@@ -150,6 +174,7 @@ class ConnectionClosed:
 
 JudgedEvent = (
     ConnectionOpened
+    | ClientListed
     | AuthAttempt
     | AuthOutcome
     | RcptAttempt

@@ -234,11 +234,11 @@ class Guard:
             if opinion is None:
                 continue
             learning = built_in.needs_learning and login is not None and not login.learned
-            if not (observed or learning):
+            if not (observed or learning or opinion.watched):
                 opinions.append(opinion)
             elif before is None or built_in.rule(event, before) != opinion:
                 self.would_have[opinion.reason] += 1
-                if observed:
+                if observed or opinion.watched:
                     self._on_verdict(client, event, opinion, False)
         return strongest(opinions) if opinions else PASS
 

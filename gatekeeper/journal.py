@@ -14,6 +14,7 @@ from gatekeeper.events import (
     AuthOutcome,
     AuthResult,
     Client,
+    ClientListed,
     JudgedEvent,
     RcptAttempt,
     RcptOutcome,
@@ -27,6 +28,7 @@ from gatekeeper.verdict import PASS, Verdict
 MAX_REFUSALS: Final = 10_000  # about 3 MB
 MAX_SUCCESSES: Final = 5_000
 MAX_NAME_CHARACTERS: Final = 80
+MAX_LISTED_CHARACTERS: Final = 240  # of what lists say: some zones with their codes
 
 
 class Entry(NamedTuple):
@@ -123,6 +125,8 @@ def _what(event: JudgedEvent) -> str:
             return "recipient"
         case RcptOutcome(result=result):
             return f"recipient: {result.value}"
+        case ClientListed(listings=listings):
+            return f"listed: {' '.join(map(str, listings))}"[:MAX_LISTED_CHARACTERS]
         case Violation(kind=kind):
             return f"violation: {kind.value}"
         case _:

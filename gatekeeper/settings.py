@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gatekeeper.events import MailProtocol
 from gatekeeper.prefix import Prefix
+from gatekeeper.secret import Secret
 from gatekeeper.verdict import Reason
 
 
@@ -126,6 +127,46 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """Whom the guard asks names of."""
+
+    servers: tuple[Endpoint, ...] = ()  # those of /etc/resolv.conf where empty
+    deadline_s: float = 2.0  # for all that is asked of one connection
+
+
+class ListKind(Enum):
+    """What being listed means."""
+
+    BLOCK = "block"
+    ALLOW = "allow"
+
+
+class Treatment(Enum):
+    """What is done about the result of one test."""
+
+    IGNORE = "ignore"  # it is not made
+    OBSERVE = "observe"  # told and counted, and nothing else
+    ENFORCE = "enforce"
+
+
+@dataclass(frozen=True, slots=True)
+class DnsblSettings:
+    """One list and how it is read."""
+
+    zone: str  # in lower case, without its key
+    kind: ListKind = ListKind.BLOCK
+    codes: tuple[str, ...] = ()  # that count (`policy.blocklists`); the zone's usual ones if empty
+    weight: float = 1.0  # taken off where the list allows
+    policy: Treatment = Treatment.ENFORCE
+    key: Secret | None = field(default=None, compare=False)  # the first label of the zone's name
+
+    @property
+    def shown(self) -> str:
+        """The zone as people and logs see it."""
+        return self.zone if self.key is None else f"KEY.{self.zone}"
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySettings:
     """The policy's numbers; each is explained where its Rule is (`gatekeeper.policy`)."""
 
@@ -139,6 +180,7 @@ class PolicySettings:
     ban_spares_s: float = 72 * 3600.0  # where somebody logged in guesses make no ban
     mx_ban_score: float = 20.0
     mx_half_life_s: float = 3600.0
+    dnsbl_reject_score: float = 1.0  # port 25: refused when the lists' weights add up to this
     violation_weight: float = 1.0
     hostile_violation_weight: float = 5.0  # smuggling; AUTH on port 25
     tarpit_base_s: float = 1.0  # doubled for each further failure
@@ -220,4 +262,6 @@ class Settings:
     accounts: dict[str, AccountSettings] = field(default_factory=dict)  # by lower-case name
     trap_accounts: tuple[str, ...] = ()  # nobody has them; who tries one is a guesser
     limits: LimitSettings = field(default_factory=LimitSettings)
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    dnsbl: tuple[DnsblSettings, ...] = ()
     files: tuple[Path, ...] = ()  # what was read, for `check` and the log

@@ -4,11 +4,13 @@ bound, the kernel process started. It may be root's work; `app.run` drops the ri
 
 import socket
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import SystemRandom
 
 from gatekeeper import host
-from gatekeeper.abc import Dialler
+from gatekeeper.abc import Dialler, Screen
+from gatekeeper.dnsbl import Blocklists, OnZone
 from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
 from gatekeeper.enforce.transparent import spawn_keeper, targets
 from gatekeeper.errors import ConfigError, EnforcerError, PermissionMissing
@@ -17,11 +19,20 @@ from gatekeeper.guard import Guard
 from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
+from gatekeeper.resolver.shared import SharedResolver
+from gatekeeper.resolver.stub import StubResolver, system_servers
 from gatekeeper.server import bind
 from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Service
 from gatekeeper.session.likeness import Likeness
-from gatekeeper.settings import Announce, BackendSettings, Endpoint, ListenerSettings, Settings
+from gatekeeper.settings import (
+    Announce,
+    BackendSettings,
+    DnsSettings,
+    Endpoint,
+    ListenerSettings,
+    Settings,
+)
 from gatekeeper.tls import Certificates
 from gatekeeper.upstream import Backend
 
@@ -137,6 +148,31 @@ def transparent_endpoints(settings: Settings) -> list[Endpoint]:
     ]
 
 
+class Dns:
+    """The resolver all parts share, and the lists that are asked through it."""
+
+    def __init__(
+        self, settings: Settings, *, exempt: Callable[[Prefix], bool], on_zone: OnZone
+    ) -> None:
+        """See `Blocklists`. The resolver is to be run."""
+        self.resolver = SharedResolver(stub_resolver(settings.dns))
+        self.blocklists = Blocklists(settings, self.resolver, exempt=exempt, on_zone=on_zone)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Ask by these settings from the next question on."""
+        self.resolver.stub = stub_resolver(settings.dns)
+        self.blocklists.reconfigure(settings)
+
+    def report(self) -> dict[str, object]:
+        """What `status` tells."""
+        return {"dns": self.resolver.report(), "dnsbl": self.blocklists.report()}
+
+
+def stub_resolver(settings: DnsSettings) -> StubResolver:
+    """Who asks the configured DNS servers, or those of the system as they are now."""
+    return StubResolver(settings.servers or system_servers(), settings.deadline_s)
+
+
 class Services:
     """The parts a reload replaces: certificates and backends, built and verified as a whole."""
 
@@ -164,8 +200,10 @@ class Services:
         readiness: Readiness,
         relay: Relay,
         dialler: Dialler | None = None,
+        screen: Screen | None = None,
     ) -> Service:
-        """What the sessions of `listener` need; `dialler` where a backend is transparent."""
+        """What the sessions of `listener` need; `dialler` where a backend is transparent, `screen`
+        where the listener may be port 25."""
         backend = self._backends[listener.backend]
         backend.dialler = dialler
         return Service(
@@ -177,4 +215,5 @@ class Services:
             certificates=self._certificates[listener.protocol],
             readiness=readiness,
             relay=relay,
+            screen=screen if listener.protocol is MailProtocol.SMTP else None,
         )

@@ -44,6 +44,8 @@ class Reason(Enum):
     ACCOUNT_LANE_LOCKED = "account-lane-locked"  # they guess so much that strangers must prove more
     ATTACK_LEVEL = "attack-level"  # strangers guess everywhere
     BREAKER_OPEN = "breaker-open"  # a Rule would have banned it
+    # A connection to port 25, before the greeting:
+    DNS_LISTED = "dns-listed"  # blocklists name its address
     # Recipients:
     RECIPIENT_RATE = "recipient-rate"  # of an address or an account
     ACCOUNT_HELD = "account-held"  # it behaves like a stolen one
@@ -55,6 +57,7 @@ class Verdict:
 
     `delay_s` is waited before the answer, whatever the action. `ban` asks the Ledger to ban the
     client's entity in its scope; the first such ban lasts `ban_first_s`, None is the policy's time.
+    `watched` has it told and counted, but not carried out, whatever the Rule's mode is.
     Replies are made by the session from `action`: generic on purpose, so that a stranger learns
     nothing of the rule.
     """
@@ -64,6 +67,7 @@ class Verdict:
     delay_s: float = 0.0
     ban: bool = False
     ban_first_s: float | None = None
+    watched: bool = False
 
 
 PASS: Final = Verdict(Action.PASS, Reason.NONE)

@@ -33,7 +33,7 @@ import trio
 from rig_ends import HOSTNAME, PATIENCE_S, QUIET_S, Peer, authority, certificates, raise_fault
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from gatekeeper.abc import Judge
+from gatekeeper.abc import Judge, Screen
 from gatekeeper.events import Client, JudgedEvent, MailProtocol
 from gatekeeper.idling import Idlers
 from gatekeeper.prefix import Prefix
@@ -231,6 +231,7 @@ async def guard(  # the knobs of one listener
     backend_addresses: int = 1,
     proxy_tlvs: bool | None = None,
     judge: Judge | None = None,
+    screen: Screen | None = None,
 ) -> AsyncIterator[Rig]:
     """A guard on loopback. When the block is left both ends hang up, and every session must end
     by itself; one that raises fails the test."""
@@ -276,6 +277,7 @@ async def guard(  # the knobs of one listener
             certificates(alpn),
             readiness,
             Relay(readiness, limits.relay_idle_s, idlers, table.remove, table.fault),
+            screen,
         )
         async with trio.open_nursery() as background:
             background.start_soon(readiness.run)

@@ -14,6 +14,8 @@ from gatekeeper.events import (
     AuthOutcome,
     AuthResult,
     Client,
+    ClientListed,
+    Listing,
     MailProtocol,
     Violation,
     ViolationKind,
@@ -170,3 +172,31 @@ async def test_what_the_kernel_will_not_ban_is_told(lines: Lines) -> None:
 async def test_overload_is_told(lines: Lines) -> None:
     lines.chronicle.overload("EMFILE")
     assert await lines.one() == ("overload", {"error": "EMFILE"})
+
+
+async def test_a_listed_client_is_told_with_zones_and_codes(lines: Lines) -> None:
+    listings = (
+        Listing("KEY.zen.dq.spamhaus.net", ("127.0.0.2", "127.0.0.4"), 1.0, name="SBL+XBL"),
+        Listing("bl.example", ("127.0.0.9",), 0.5, observed=True),
+    )
+    verdict = Verdict(Action.REJECT, Reason.DNS_LISTED)
+    lines.chronicle.verdict(CLIENT, ClientListed(listings), verdict, enforced=True)
+    name, fields = await lines.one()
+    assert name == "verdict"
+    assert fields["reason"] == "dns-listed"
+    assert fields["listed"] == (
+        "KEY.zen.dq.spamhaus.net=127.0.0.2,127.0.0.4(SBL+XBL) bl.example=127.0.0.9"
+    )
+    assert list(fields)[-1] == "rip"
+
+
+@pytest.mark.parametrize(
+    ("why", "name", "told"),
+    [("too many queries", "zone-off", "too many queries"), ("", "zone-on", "")],
+)
+async def test_a_list_that_is_switched_off_and_on(
+    lines: Lines, why: str, name: str, told: str
+) -> None:
+    lines.chronicle.zone("zen.spamhaus.org", why)
+    found, fields = await lines.one()
+    assert (found, fields["zone"], fields.get("why", "")) == (name, "zen.spamhaus.org", told)

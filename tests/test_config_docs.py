@@ -13,6 +13,8 @@ from gatekeeper.policy.rules import BUILT_IN
 from gatekeeper.settings import (
     AccountSettings,
     BackendSettings,
+    DnsblSettings,
+    DnsSettings,
     EnforceSettings,
     LimitSettings,
     ListenerSettings,
@@ -28,7 +30,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "config.md"
 PAIR: Names = {"pairs": ["certificate", "private_key"]}
 
 NOT_TOP_LEVEL = ["tls", "listeners", "backends", "enforce", "store", "policy", "limits", "files"]
-NOT_TOP_LEVEL += ["rules", "accounts"]
+NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl"]
 
 # Section of the document, record, and the fields whose keys have other names.
 SECTIONS: list[tuple[str, type, Names]] = [
@@ -38,6 +40,8 @@ SECTIONS: list[tuple[str, type, Names]] = [
     ("`[[listener]]`", ListenerSettings, {}),
     ("`[backend.NAME]`", BackendSettings, {"name": []}),
     ("`[enforce]`", EnforceSettings, {}),
+    ("`[dns]`", DnsSettings, {}),
+    ("`[[dnsbl]]`", DnsblSettings, {}),
     ("`[policy]`", PolicySettings, {}),
     ("`[account.NAME]`", AccountSettings, {}),
     ("`[limits]`", LimitSettings, {}),

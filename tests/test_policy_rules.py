@@ -7,9 +7,11 @@ from gatekeeper.ban import Scope
 from gatekeeper.events import (
     AuthAttempt,
     AuthOutcome,
+    ClientListed,
     ConnectionClosed,
     ConnectionOpened,
     JudgedEvent,
+    Listing,
     RcptAttempt,
     RcptOutcome,
     RcptResult,
@@ -34,6 +36,7 @@ EVENTS: tuple[JudgedEvent, ...] = (
     RcptOutcome(RCPT, RcptResult.ACCEPTED),
     SMUGGLING,
 )
+LISTED = ClientListed((Listing("bl.example", ("127.0.0.2",), 1.0),))  # damning by itself
 DAMNING: tuple[Facts, ...] = (
     facts(score_before=0.0, score=1e3),
     of_login(trap=True),
@@ -88,7 +91,7 @@ def about(event: JudgedEvent, seen: Facts) -> bool:
 @pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.rule.__name__)
 def test_rule_speaks_only_on_the_events_it_is_asked_about(rule: BuiltIn) -> None:
     """The guard spares itself the others."""
-    for event in EVENTS:
+    for event in (*EVENTS, LISTED):
         if rule.events and not isinstance(event, rule.events):
             opinions = [rule.rule(event, seen) for seen in DAMNING if about(event, seen)]
             assert not any(opinions)
@@ -100,7 +103,7 @@ def test_every_rule_has_something_to_say() -> None:
     banned_one = facts(banned=True)
     seen = (*DAMNING, suspect, home, banned_one)
     for built_in in BUILT_IN:
-        opinions = [built_in.rule(event, each) for event in EVENTS for each in seen]
+        opinions = [built_in.rule(event, each) for event in (*EVENTS, LISTED) for each in seen]
         assert any(opinions), built_in.rule.__name__
 
 

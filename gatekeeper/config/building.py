@@ -17,9 +17,12 @@ from gatekeeper.settings import (
     BackendSettings,
     BareNewlines,
     CertificatePair,
+    DnsblSettings,
+    DnsSettings,
     EnforceSettings,
     LimitSettings,
     ListenerSettings,
+    ListKind,
     Mode,
     PolicySettings,
     Settings,
@@ -27,6 +30,7 @@ from gatekeeper.settings import (
     StoreSettings,
     TlsMode,
     TlsSettings,
+    Treatment,
 )
 from gatekeeper.verdict import Reason
 
@@ -80,6 +84,8 @@ def build(top: Section, files: tuple[Path, ...]) -> Settings:
         accounts=_accounts(top.named("account")),
         trap_accounts=top.each("trap_accounts", values.account),
         limits=_numbers(top.section("limits"), LimitSettings()),
+        dns=_dns(top.section("dns")),
+        dnsbl=tuple(_dnsbl(one) for one in top.sections("dnsbl", "[[dnsbl]]")),
         files=files,
     )
     top.done()
@@ -173,6 +179,33 @@ def _store_path(value: Value) -> Path | None:
     if not url.startswith(f"{_SQLITE}/") or url.endswith("/"):
         raise ValueError(f'wants "sqlite:///PATH" or "memory:", not {values.quoted(url)}')
     return values.path(Value(value.at, url.removeprefix(_SQLITE)))
+
+
+def _dns(section: Section) -> DnsSettings:
+    settings = DnsSettings(
+        servers=section.each("servers", values.dns_server),
+        deadline_s=section.take(
+            "deadline", values.positive(values.seconds), DnsSettings().deadline_s
+        ),
+    )
+    section.done()
+    return settings
+
+
+def _dnsbl(section: Section) -> DnsblSettings:
+    defaults = DnsblSettings("")
+    settings = DnsblSettings(
+        zone=section.require("zone", values.dnsbl_zone, ""),
+        kind=section.take("kind", values.choice(ListKind), defaults.kind),
+        codes=section.each("codes", values.dnsbl_code),
+        weight=section.take("weight", values.positive(values.number), defaults.weight),
+        policy=section.take("policy", values.choice(Treatment), defaults.policy),
+        key=section.take("key", values.dnsbl_key, None),
+    )
+    if settings.key is None and settings.zone.endswith(values.DQS_DOMAIN):
+        section.blame("zone", f"{settings.zone} is asked with a key: write key = \"…\"")
+    section.done()
+    return settings
 
 
 def _rules(section: Section) -> dict[Reason, Mode]:

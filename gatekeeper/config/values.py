@@ -14,7 +14,9 @@ from typing import Final, TypeVar
 
 from gatekeeper.config.durations import parse_duration
 from gatekeeper.config.reading import Value
+from gatekeeper.policy.blocklists import CodeFilter
 from gatekeeper.prefix import Prefix, pack_address
+from gatekeeper.secret import Secret
 from gatekeeper.settings import Endpoint
 
 LONGEST_S: Final = 366 * 86400.0  # a year and a day: what is longer is a slip, or meant as for ever
@@ -23,6 +25,11 @@ _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # RFC 1035 
 _HOST: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _INTERFACE: Final = re.compile(r"(?!\.{1,2}$)[!-+\-.0-9;-~]{1,15}")  # "," is between them
 _WILDCARDS: Final = ("*", "")
+
+_KEY: Final = re.compile(r"[A-Za-z0-9]{1,63}")
+DNS_PORT: Final = 53
+DQS_DOMAIN: Final = ".dq.spamhaus.net"
+LONGEST_ZONE: Final = 125  # with 64 of IPv6 nibbles and a key it is a name still (RFC 1035 2.3.4)
 
 E = TypeVar("E", bound=Enum)
 
@@ -76,6 +83,43 @@ def server_name(value: Value) -> str:
     word = text(value).lower()
     if not _HOST.fullmatch(word.removeprefix("*.")):
         raise ValueError(f"not a server name: {quoted(word)}")
+    return word
+
+
+def dns_server(value: Value) -> Endpoint:
+    """A numeric `ADDRESS`, asked at port 53, or `ADDRESS:PORT`; IPv6 with a port in brackets."""
+    word = text(value)
+    host, port = word, DNS_PORT
+    try:
+        pack_address(word)
+    except ValueError:
+        host, port = _split_endpoint(word)
+        _require_address(host, word)
+    return Endpoint(host, port)
+
+
+def dnsbl_zone(value: Value) -> str:
+    """The name of a blocklist in lower case, without a key, which is never repeated."""
+    word = text(value).lower().rstrip(".")
+    if not _HOST.fullmatch(word) or len(word) > LONGEST_ZONE:
+        raise ValueError("not the name of a zone")
+    if word.endswith(DQS_DOMAIN) and word.removesuffix(DQS_DOMAIN).count("."):
+        raise ValueError(f'has more than one label before "{DQS_DOMAIN[1:]}": write key = "…"')
+    return word
+
+
+def dnsbl_key(value: Value) -> Secret:
+    """A label of letters and digits, which is never repeated."""
+    word = text(value)
+    if not _KEY.fullmatch(word):
+        raise ValueError("not a key: it takes letters and digits, at most 63")
+    return Secret(word.encode())
+
+
+def dnsbl_code(value: Value) -> str:
+    """A code of a blocklist, or several in one pattern."""
+    word = text(value)
+    CodeFilter((word,))
     return word
 
 

@@ -11,13 +11,14 @@ from typing import Final
 from gatekeeper.events import (
     AuthAttempt,
     AuthOutcome,
+    ClientListed,
     ConnectionClosed,
     JudgedEvent,
     RcptAttempt,
     RcptOutcome,
     Violation,
 )
-from gatekeeper.policy import login_rules, recipient_rules
+from gatekeeper.policy import connection_rules, login_rules, recipient_rules
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.thresholds import ban_due
 from gatekeeper.verdict import Action, Reason, Verdict
@@ -87,6 +88,7 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     _on_strangers(Reason.SPRAYED_PASSWORD, login_rules.sprayed_password, needs_learning=True),
     _on_strangers(Reason.ACCOUNT_ATTACKED, login_rules.account_attacked, needs_learning=True),
     _on_strangers(Reason.ATTACK_LEVEL, login_rules.attack_level, needs_learning=True),
+    BuiltIn(Reason.DNS_LISTED, connection_rules.dns_listed, (ClientListed,)),
     BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.unknown_recipients, _RCPT),
     BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.harvest_ban, _RCPT),
     BuiltIn(Reason.RECIPIENT_RATE, recipient_rules.recipient_rate, _RCPT),

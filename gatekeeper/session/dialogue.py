@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 
 import trio
 
-from gatekeeper.abc import Judge
+from gatekeeper.abc import Judge, Screen
 from gatekeeper.channel import DIALOGUE_READ_OCTETS, Channel, deadline_in
 from gatekeeper.errors import BackendUnavailable, ChannelError, DeadlineExceeded, PeerClosed
 from gatekeeper.events import JudgedEvent, Violation
@@ -42,6 +42,7 @@ class Service:
     certificates: Certificates
     readiness: Readiness
     relay: Relay
+    screen: Screen | None = None  # for port 25
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 from gatekeeper.channel import Channel, deadline_in
 from gatekeeper.errors import ChannelError, DeadlineExceeded, PeerBroken, PeerClosed
-from gatekeeper.events import Client, ConnectionOpened, MailProtocol, Violation
+from gatekeeper.events import Client, ClientListed, ConnectionOpened, MailProtocol, Violation
 from gatekeeper.prefix import Prefix, canonical, entity
 from gatekeeper.readiness import Waiter
 from gatekeeper.session import imap, smtp
@@ -14,13 +14,17 @@ from gatekeeper.session.dialogue import Dialogue, Service
 from gatekeeper.session.handshake import read_hello, send_alert
 from gatekeeper.sessions import End, Phase, Session, SessionTable
 from gatekeeper.settings import TlsMode
-from gatekeeper.verdict import Action
+from gatekeeper.verdict import PASS, Action, Verdict
 from gatekeeper.wire.need_more import NeedMore
 from gatekeeper.wire.proxy_header import ProxyHeader, read_proxy_header
+from gatekeeper.wire.smtp_replies import format_reply
 
 PROXY_HEADER_S: Final = 5.0  # a balancer sends its header at once
 LINGER_S: Final = 2.0  # for a refused client to read why
 _PROXY_FIRST_OCTETS: Final = 8  # the shortest that tells v1 from v2
+
+# Instead of a greeting (RFC 5321 3.1). It tells no rule and no list, as all refusals.
+_NOT_WELCOME: Final = format_reply(554, "5.7.1", "Mail from your address is not accepted")
 
 Address = tuple[str, int]
 
@@ -112,9 +116,11 @@ async def _converse(table: SessionTable, dialogue: smtp.SmtpDialogue | imap.Imap
 
 
 async def _begin(dialogue: smtp.SmtpDialogue | imap.ImapDialogue) -> End | None:
-    """The first verdict, and implicit TLS."""
+    """The first verdicts, and implicit TLS."""
     verdict = await dialogue.judge(ConnectionOpened())
     service = dialogue.service
+    if verdict.action <= Action.DELAY and dialogue.session.client.protocol is MailProtocol.SMTP:
+        verdict = await _screened(dialogue)
     if service.listener.tls is TlsMode.IMPLICIT:
         if verdict.action > Action.DELAY:
             return End.REFUSED
@@ -126,8 +132,24 @@ async def _begin(dialogue: smtp.SmtpDialogue | imap.ImapDialogue) -> End | None:
         await dialogue.client_tls(hello)
         dialogue.secured()
     elif verdict.action > Action.DELAY:
-        return await dialogue.hang_up()
+        return await _turn_away(dialogue, verdict)
     return None
+
+
+async def _screened(dialogue: Dialogue) -> Verdict:
+    """The verdict on what is asked about a client of port 25 before anything is done for it: until
+    here it has cost the backend nothing."""
+    screen = dialogue.service.screen
+    listings = () if screen is None else await screen.listings(dialogue.session.client)
+    return await dialogue.judge(ClientListed(listings)) if listings else PASS
+
+
+async def _turn_away(dialogue: Dialogue, verdict: Verdict) -> End:
+    """End a session that was not greeted yet: for good, or for now."""
+    if verdict.action is Action.REJECT and dialogue.session.client.protocol is MailProtocol.SMTP:
+        await dialogue.to_client(_NOT_WELCOME)
+        return End.REFUSED
+    return await dialogue.hang_up()
 
 
 def _let_go(session: Session, dialogue: Dialogue) -> None:

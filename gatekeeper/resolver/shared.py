@@ -1,0 +1,100 @@
+"""One Resolver for all: a common memory, and one flight for the same question.
+
+Theory of operation. A question that is not in the cache gets a task of the Resolver's own, and all
+who ask it meanwhile wait for that task. So whoever gives up waiting takes nothing from the others,
+and an answer that comes too late for its client is there for its next connection.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from gatekeeper.abc import Resolver
+from gatekeeper.errors import ResolverError
+from gatekeeper.policy.answer_cache import AnswerCache
+from gatekeeper.records import Answer, Question
+
+MAX_FLIGHTS: Final = 1_000  # questions under way at once: a socket and about 50 KB each
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A question under way."""
+
+    landed: trio.Event = field(default_factory=trio.Event)
+    answer: Answer | None = None
+    why: str = ""
+
+
+class SharedResolver:
+    """Implements `gatekeeper.abc.Resolver` over another that remembers nothing."""
+
+    def __init__(self, stub: Resolver) -> None:
+        self.stub = stub  # may be replaced; what is under way goes on with the old one
+        self.asked = 0  # questions that went out
+        self._cache = AnswerCache()
+        self._flights: dict[Question, _Flight] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Hold the tasks that ask, until cancelled. Without it every question fails."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def known(self, question: Question) -> Answer | None:
+        """See `Resolver.known`."""
+        return self._cache.get(question, trio.current_time())
+
+    def forget(self, question: Question) -> None:
+        """See `Resolver.forget`."""
+        self._cache.discard(question)
+
+    async def resolve(self, question: Question) -> Answer:
+        """See `Resolver.resolve`."""
+        answer = self.known(question)
+        if answer is not None:
+            await trio.lowlevel.checkpoint()
+            return answer
+        flight = self._flights.get(question) or self._launch(question)
+        await flight.landed.wait()
+        if flight.answer is None:
+            raise ResolverError(flight.why)
+        return flight.answer
+
+    def report(self) -> dict[str, int]:
+        """What `status` tells."""
+        return {
+            "asked": self.asked,
+            "remembered": len(self._cache),
+            "under_way": len(self._flights),
+        }
+
+    def _launch(self, question: Question) -> _Flight:
+        if self._nursery is None:
+            raise ResolverError("the resolver is not running")
+        if len(self._flights) >= MAX_FLIGHTS:
+            raise ResolverError("too many questions are under way")
+        flight = self._flights[question] = _Flight()
+        self.asked += 1
+        self._nursery.start_soon(self._fly, question, flight)
+        return flight
+
+    async def _fly(self, question: Question, flight: _Flight) -> None:
+        try:
+            answer = await self.stub.resolve(question)
+        except ResolverError as error:
+            flight.why = str(error)
+        except Exception as error:  # a fault of ours or of the library's costs this one answer
+            flight.why = f"a fault: {type(error).__name__}"
+        else:
+            flight.answer = answer
+            self._cache.put(question, answer, trio.current_time())
+        finally:
+            flight.why = flight.why or "the resolver has ended"
+            del self._flights[question]
+            flight.landed.set()

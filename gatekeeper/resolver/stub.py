@@ -1,0 +1,144 @@
+"""One question to one of the configured servers, by dnspython's Trio backend.
+
+Nothing is remembered here. UDP with EDNS (RFC 6891) first, TCP where the answer was truncated
+(RFC 7766 5); the servers do the recursion. Each question has a socket of its own, connected: a
+server that does not run is noticed at once, and a stranger's datagram never arrives.
+"""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import dns.asyncbackend
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+import dns.rdtypes.ANY.MX
+import dns.rdtypes.ANY.PTR
+import dns.rdtypes.ANY.TXT
+import trio
+
+from gatekeeper.errors import ResolverError
+from gatekeeper.prefix import pack_address
+from gatekeeper.records import Answer, Question, RecordType
+from gatekeeper.settings import Endpoint
+
+RESOLV_CONF: Final = Path("/etc/resolv.conf")
+PORT: Final = 53
+MAX_SERVERS: Final = 3  # as the C library: MAXNS of resolv.conf(5)
+ATTEMPTS: Final = 2  # at least: a datagram may be lost
+UDP_OCTETS: Final = 1232  # no fragments on any path (DNS flag day 2020)
+MAX_RECORDS: Final = 256  # of one answer, which may be 64 KiB of them by TCP
+_TYPES: Final = {type_: dns.rdatatype.from_text(type_.value) for type_ in RecordType}
+_LOOPBACK: Final = (Endpoint("127.0.0.1", PORT),)  # resolv.conf(5): where no server is named
+
+
+class StubResolver:
+    """Implements `gatekeeper.abc.Resolver`, without a memory."""
+
+    def __init__(self, servers: Sequence[Endpoint], deadline_s: float) -> None:
+        """Ask `servers` in their order, one alone twice; all of it within `deadline_s`."""
+        self._servers = tuple(servers)[:MAX_SERVERS] or _LOOPBACK
+        self._deadline_s = deadline_s
+        self._backend = dns.asyncbackend.get_backend("trio")
+
+    def known(self, question: Question) -> Answer | None:
+        """See `Resolver.known`."""
+        del question
+        return None
+
+    def forget(self, question: Question) -> None:
+        """See `Resolver.forget`."""
+
+    async def resolve(self, question: Question) -> Answer:
+        """See `Resolver.resolve`."""
+        try:
+            query = dns.message.make_query(
+                question.name, _TYPES[question.type], use_edns=0, payload=UDP_OCTETS
+            )
+        except dns.exception.DNSException:
+            raise ResolverError("not a name DNS can be asked for") from None
+        attempts = self._servers * (ATTEMPTS if len(self._servers) == 1 else 1)
+        why = "no answer in time"
+        for server in attempts:
+            try:
+                with trio.fail_after(self._deadline_s / len(attempts)):
+                    return _read(await self._exchange(query, server))
+            except trio.TooSlowError:
+                why = "no answer in time"
+            except ResolverError as error:
+                why = str(error)
+            except OSError as error:
+                why = error.strerror or type(error).__name__
+            except (dns.exception.DNSException, EOFError, ValueError) as error:
+                why = f"its answer is broken: {type(error).__name__}"
+        raise ResolverError(why)
+
+    async def _exchange(
+        self, query: dns.message.Message, server: Endpoint
+    ) -> dns.message.QueryMessage:
+        family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+        datagrams = await self._backend.make_socket(  # type: ignore[no-untyped-call]  # in its code
+            family, socket.SOCK_DGRAM, 0, None, (server.host, server.port)
+        )
+        async with datagrams:
+            answer, _ = await dns.asyncquery.udp_with_fallback(
+                query,
+                server.host,
+                port=server.port,
+                udp_sock=datagrams,
+                backend=self._backend,
+                ignore_errors=True,
+            )
+        if not isinstance(answer, dns.message.QueryMessage):
+            raise ResolverError("its answer is no answer to a query")
+        return answer
+
+
+def _read(message: dns.message.QueryMessage) -> Answer:
+    code = message.rcode()
+    if code not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        raise ResolverError(dns.rcode.to_text(code))
+    chain = message.resolve_chaining()
+    if chain.answer is None:
+        return Answer((), float(chain.minimum_ttl))
+    records = [text for text in map(_text, chain.answer) if text is not None]
+    if len(records) > MAX_RECORDS:
+        raise ResolverError("its answer has too many records")
+    return Answer(tuple(records), float(chain.minimum_ttl))
+
+
+def _text(record: dns.rdata.Rdata) -> str | None:
+    match record:
+        case dns.rdtypes.ANY.MX.MX():
+            return f"{record.preference} {record.exchange.to_text(omit_final_dot=True)}"
+        case dns.rdtypes.ANY.PTR.PTR():
+            return record.target.to_text(omit_final_dot=True)
+        case dns.rdtypes.ANY.TXT.TXT():
+            return b"".join(record.strings).decode("utf-8", "backslashreplace")
+        case _:
+            return record.to_text()
+
+
+def system_servers(path: Path = RESOLV_CONF) -> tuple[Endpoint, ...]:
+    """The servers of resolv.conf(5); the host's own where it names none or cannot be read."""
+    try:
+        text = path.read_text("ascii", "replace")
+    except OSError:
+        return _LOOPBACK
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 2 or words[0] != "nameserver":
+            continue
+        try:
+            pack_address(words[1].partition("%")[0])
+        except ValueError:
+            continue
+        found.append(Endpoint(words[1], PORT))
+    return tuple(found[:MAX_SERVERS]) or _LOOPBACK

@@ -1,0 +1,163 @@
+"""The shared resolver: one memory, one flight for each question, and faults contained."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+from contracts import resolver as world
+from contracts.resolver import LISTED, SILENT, failure
+from fake_resolver import FakeResolver
+from rig import virtual_time
+from test_fake_resolver import fake
+from test_resolver_stub import stub_of_the_world
+
+from gatekeeper.abc import Resolver
+from gatekeeper.errors import ResolverError
+from gatekeeper.records import Answer, Question, RecordType
+from gatekeeper.resolver import shared as module
+from gatekeeper.resolver.shared import SharedResolver
+
+
+@asynccontextmanager
+async def sharing(stub: Resolver) -> AsyncIterator[SharedResolver]:
+    """A running resolver over `stub`."""
+    resolver = SharedResolver(stub)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(resolver.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield resolver
+        nursery.cancel_scope.cancel()
+
+
+class TestOverTheStub(world.ResolverContract):
+    @asynccontextmanager
+    async def resolver(self) -> AsyncIterator[Resolver]:
+        async with stub_of_the_world() as stub, sharing(stub) as resolver:
+            yield resolver
+
+
+class TestOverTheFake(world.ResolverContract):
+    @asynccontextmanager
+    async def resolver(self) -> AsyncIterator[Resolver]:
+        async with sharing(fake()) as resolver:
+            yield resolver
+
+
+async def collect(resolver: Resolver, question: Question, into: list[Answer | str]) -> None:
+    try:
+        into.append(await resolver.resolve(question))
+    except ResolverError as error:
+        into.append(str(error))
+
+
+@virtual_time
+async def test_many_who_ask_the_same_ask_once() -> None:
+    stub = fake()
+    stub.delay_s = 1.0
+    heard: list[Answer | str] = []
+    async with sharing(stub) as resolver:
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(collect, resolver, LISTED, heard)
+        assert stub.asked == [LISTED.name]
+        assert len(heard) == 50
+        assert heard.count(heard[0]) == 50
+        await resolver.resolve(LISTED)
+        assert stub.asked == [LISTED.name]
+        assert resolver.report() == {"asked": 1, "remembered": 1, "under_way": 0}
+
+
+@virtual_time
+async def test_an_answer_holds_for_its_time() -> None:
+    stub = fake()
+    async with sharing(stub) as resolver:
+        await resolver.resolve(LISTED)
+        await trio.sleep(59.0)
+        assert resolver.known(LISTED) is not None
+        await trio.sleep(2.0)
+        assert resolver.known(LISTED) is None
+
+
+@virtual_time
+async def test_failures_are_told_to_all_and_not_remembered() -> None:
+    stub = fake()
+    heard: list[Answer | str] = []
+    async with sharing(stub) as resolver:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(collect, resolver, SILENT, heard)
+        assert heard == ["no answer in time"] * 3
+        stub.silent.clear()
+        assert (await resolver.resolve(SILENT)).records == ()
+
+
+@virtual_time
+async def test_an_answer_that_comes_too_late_is_there_next_time() -> None:
+    stub = fake()
+    stub.delay_s = 1.0
+    async with sharing(stub) as resolver:
+        with trio.move_on_after(0.5):
+            await resolver.resolve(LISTED)
+        assert resolver.known(LISTED) is None
+        await trio.sleep(1.0)
+        assert resolver.known(LISTED) is not None
+
+
+class Faulty(FakeResolver):
+    """A library with a fault."""
+
+    async def resolve(self, question: Question) -> Answer:
+        """Raise what nobody expects."""
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError(question.name)
+
+
+@virtual_time
+async def test_a_fault_costs_one_answer() -> None:
+    async with sharing(Faulty()) as resolver:
+        for _ in range(2):
+            assert await failure(resolver, LISTED) == "a fault: ZeroDivisionError"
+
+
+@virtual_time
+async def test_questions_under_way_are_bounded() -> None:
+    stub = fake()
+    stub.delay_s = 1.0
+    heard: list[Answer | str] = []
+    async with sharing(stub) as resolver:
+        async with trio.open_nursery() as nursery:
+            for number in range(module.MAX_FLIGHTS + 1):
+                question = Question(f"{number}.example", RecordType.A)
+                nursery.start_soon(collect, resolver, question, heard)
+        assert heard.count("too many questions are under way") == 1
+        assert len(stub.asked) == module.MAX_FLIGHTS
+        assert (await resolver.resolve(LISTED)).records
+
+
+@virtual_time
+async def test_nobody_waits_for_a_resolver_that_has_ended() -> None:
+    stub = fake()
+    resolver = SharedResolver(stub)
+    assert await failure(resolver, LISTED) == "the resolver is not running"
+    stub.delay_s = 1.0
+    heard: list[Answer | str] = []
+    running = trio.CancelScope()
+
+    async def run() -> None:
+        with running:
+            await resolver.run()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(collect, resolver, LISTED, heard)
+        await trio.sleep(0.1)
+        running.cancel()
+    assert heard == ["the resolver has ended"]
+
+
+def test_a_key_in_a_name_is_never_printed() -> None:
+    question = Question("2.0.0.127.secretkey.zen.dq.spamhaus.net", RecordType.A)
+    for text in (repr(question), str(question), f"{question}", repr({question: 1})):
+        assert "secretkey" not in text
