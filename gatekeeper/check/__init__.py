@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gatekeeper.check.backends import check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
+from gatekeeper.check.dns import check_dns
 from gatekeeper.check.finding import Finding, Severity
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
 from gatekeeper.check.running import check_running
@@ -24,9 +25,9 @@ from gatekeeper.settings import Settings
 __all__ = ["Finding", "Severity", "check"]
 
 
-def check(settings: Settings) -> list[Finding]:
-    """Everything found, errors first. Takes 3 seconds at most where backends do not answer, and 3
-    more where transparent ones do not answer a client.
+def check(settings: Settings, *, with_dns: bool = False) -> list[Finding]:
+    """Everything found, errors first. Takes 3 seconds at most where backends do not answer, 3 more
+    where transparent ones do not answer a client, and `with_dns` 10 more where lists do not.
 
     Runs Trio for itself: not to be called inside a Trio task.
     """
@@ -41,6 +42,7 @@ def check(settings: Settings) -> list[Finding]:
         *check_xdp(settings),
         *check_families(settings),
         *check_transparent(settings, running),
+        *(check_dns(settings) if with_dns else ()),
         *check_running(_status(settings.run_dir / SOCKET_NAME) if running else {}),
     ]
     return sorted(findings, key=lambda finding: finding.severity is not Severity.ERROR)

@@ -87,11 +87,15 @@ def run(config: Path) -> None:
 @cli.command()
 @config_option
 @click.option("--text-only", is_flag=True, help="Look at the text alone, not at this host.")
-def check(config: Path, text_only: bool) -> None:
+@click.option("--dns", "with_dns", is_flag=True, help="Ask each blocklist whether it works, too.")
+def check(config: Path, text_only: bool, with_dns: bool) -> None:
     """Check the configuration: everything wrong at once.
 
     First the text: unknown keys, wrong values, contradictions (exit 78). Then what it names on
     this host: certificates, ports, directories, backends, rights (exit 1 where one is an error).
+
+    With --dns each list of [[dnsbl]] is asked about 127.0.0.2, which it must name, and 127.0.0.1,
+    which it must not.
     """
     from gatekeeper.config import load
 
@@ -101,7 +105,7 @@ def check(config: Path, text_only: bool) -> None:
         from gatekeeper.check import Severity
         from gatekeeper.check import check as look
 
-        for finding in look(settings):
+        for finding in look(settings, with_dns=with_dns):
             click.echo(str(finding))
             errors += finding.severity is Severity.ERROR
     if errors:

@@ -30,6 +30,8 @@ _ERRORS: Final = {
 }
 _ERROR_NETWORK: Final = b"\x7f\xff\xff"  # 127.255.255.0/24: Spamhaus and those who followed
 _REFUSED: Final = b"\x7f\x00\x00\x01"  # URIBL and SURBL: bit 1, which is no listing anywhere
+_DNSWL_REFUSED: Final = b"\x7f\x00\x00\xff"
+_DNSWL_SPECIAL: Final = b"\x7f\x00\x0a"  # its entry for tests, and what it may tell heavy users
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,12 @@ def read_answer(zone: str, records: Iterable[str]) -> Reading:
     """Read the A records that `zone`, named without its key, answered with; none is no listing."""
     codes = []
     for record in records:
-        error = _error(zone, pack_address(record))
+        code = pack_address(record)
+        error = _error(zone, code)
         if error:
             return Reading(error=error)
-        codes.append(record)
+        if zone != DNSWL or code[:3] != _DNSWL_SPECIAL:
+            codes.append(record)
     return Reading(tuple(sorted(codes, key=pack_address)))
 
 
@@ -67,7 +71,7 @@ def _error(zone: str, code: bytes) -> str:
         return _ERRORS.get(code[3], f"it answers with the error 127.255.255.{code[3]}")
     if code == _REFUSED:
         return "it answers with 127.0.0.1: queries are refused"
-    if zone == DNSWL and (code[1:] == b"\x00\x00\xff" or code[1:3] == b"\x00\x0a"):
+    if zone == DNSWL and code == _DNSWL_REFUSED:
         return "too many queries"
     return ""
 
