@@ -72,5 +72,9 @@ class EnforcerError(GatekeeperError):
     """The kernel process, or the kernel itself, refused or is gone."""
 
 
+class EnforcerFull(EnforcerError):
+    """There is no room for a ban of this set; others may have."""
+
+
 class StoreError(GatekeeperError):
     """Durable state could not be read or written."""

@@ -8,17 +8,20 @@ ban goes out alone and at once, and a flood of them in a few large transactions.
 When applying fails, the changes stay (newer ones of the same key win) and are tried again after a
 growing pause. The batch is halved at each failure: a change that is refused for itself, and not
 because nobody answers, ends up alone, at the end of the queue, and no longer holds up the others.
+Where a set is full the batch is halved without a pause, and what is refused alone is set aside for
+a while: the other sets have room.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from math import inf
 from typing import Final
 
 import trio
 
 from gatekeeper.abc import BanChange, Store
 from gatekeeper.ban import Ban, Scope
-from gatekeeper.errors import EnforcerError, GatekeeperError, StoreError
+from gatekeeper.errors import EnforcerError, EnforcerFull, GatekeeperError, StoreError
 from gatekeeper.ledger import Ledger
 from gatekeeper.prefix import Prefix
 
@@ -29,6 +32,7 @@ MAX_PAUSE_S: Final = 5.0  # a restarted kernel process should not be without ban
 
 Apply = Callable[[Sequence[BanChange], float], Awaitable[None]]
 OnHealth = Callable[[GatekeeperError | None], None]
+_Key = tuple[Prefix, Scope]
 
 
 class ChangeFeed:
@@ -58,7 +62,8 @@ class ChangeFeed:
         self._clock = clock
         self._on_health = on_health
         self._capacity = capacity
-        self._waiting: OrderedDict[tuple[Prefix, Scope], BanChange] = OrderedDict()
+        self._waiting: OrderedDict[_Key, BanChange] = OrderedDict()
+        self._aside: dict[_Key, BanChange] = {}  # there was no room for these
         self._wake = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -68,7 +73,7 @@ class ChangeFeed:
 
     def __len__(self) -> int:
         """The number of changes not applied yet."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._aside)
 
     def again(self, change: BanChange) -> None:
         """Apply `change` once more, after all that waits."""
@@ -79,15 +84,23 @@ class ChangeFeed:
         applied; `flush` applies it again, which does no harm."""
         pause_s = FIRST_PAUSE_S
         while True:
-            await self._wake.wait()
+            await self._wait()
             if await self._apply_batch():
                 pause_s = FIRST_PAUSE_S
             else:
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
+    async def _wait(self) -> None:
+        """Wait for a change; or for a while, and try those again for which there was no room."""
+        with trio.move_on_after(MAX_PAUSE_S if self._aside else inf):
+            await self._wake.wait()
+            return
+        aside, self._aside = self._aside, {}
+        self._put_back(aside.values())
+
     async def applied(self) -> None:
-        """Wait until no change waits or is under way."""
+        """Wait until no change waits or is under way, but for those there is no room for."""
         await self._idle.wait()
 
     async def flush(self) -> None:
@@ -102,6 +115,15 @@ class ChangeFeed:
         try:
             if batch:
                 await self._apply(batch, now)
+        except EnforcerFull as error:
+            self._say(error)
+            self._limit = max(1, len(batch) // 2)
+            if len(batch) == 1:
+                self._aside[batch[0].prefix, batch[0].scope] = batch[0]
+            else:
+                self._put_back(batch)
+            self._rest()
+            return True
         except self._failure as error:
             self._put_back(batch)
             self._limit = max(1, self._limit // 2)
@@ -111,9 +133,9 @@ class ChangeFeed:
             self._put_back(batch)
             raise
         self._limit = min(MAX_BATCH, self._limit * 2)
-        if not self._waiting:
-            self._idle.set()
-        self._say(None)
+        self._rest()
+        if not self._aside:
+            self._say(None)
         return True
 
     def _take(self, now: float) -> list[BanChange]:
@@ -127,15 +149,20 @@ class ChangeFeed:
             self._wake = trio.Event()
         return batch
 
+    def _rest(self) -> None:
+        if not self._waiting:
+            self._idle.set()
+
     def _put(self, change: BanChange) -> None:
         if self._idle.is_set():
             self._idle = trio.Event()
+        self._aside.pop((change.prefix, change.scope), None)
         self._waiting[change.prefix, change.scope] = change
         if len(self._waiting) > self._capacity:
             self._waiting.popitem(last=False)
         self._wake.set()
 
-    def _put_back(self, batch: list[BanChange]) -> None:
+    def _put_back(self, batch: Iterable[BanChange]) -> None:
         for change in batch:
             if (change.prefix, change.scope) not in self._waiting:
                 self._put(change)

@@ -9,10 +9,10 @@ import trio.testing
 from gatekeeper import propagation
 from gatekeeper.abc import BanChange, HeldBan, Lift
 from gatekeeper.ban import Ban, Origin, Scope
-from gatekeeper.errors import EnforcerError, GatekeeperError, StoreError
+from gatekeeper.errors import EnforcerError, EnforcerFull, GatekeeperError, StoreError
 from gatekeeper.ledger import Ledger
 from gatekeeper.prefix import Prefix
-from gatekeeper.propagation import MAX_BATCH, ChangeFeed, enforcer_feed, store_feed
+from gatekeeper.propagation import MAX_BATCH, MAX_PAUSE_S, ChangeFeed, enforcer_feed, store_feed
 from gatekeeper.settings import PolicySettings
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.verdict import Reason
@@ -26,12 +26,15 @@ class Follower:
         self.attempts = 0
         self.broken = False
         self.refused: Prefix | None = None
+        self.full: Prefix | None = None
         self.gate = trio.Event()
         self.gate.set()
 
     async def apply(self, changes: Sequence[BanChange], now: float) -> None:
         self.attempts += 1
         await self.gate.wait()
+        if any(change.prefix == self.full for change in changes):
+            raise EnforcerFull("no room")
         if self.broken or any(change.prefix == self.refused for change in changes):
             raise EnforcerError("nobody answers")
         self.batches.append(list(changes))
@@ -208,6 +211,39 @@ async def test_refused_change_does_not_hold_up_the_others(
     await trio.sleep(300)
     assert set(desk.follower.applied) == {ban for ban in bans if ban.prefix != host(3)}
     assert len(desk.feed) == 1
+
+
+async def test_what_there_is_no_room_for_holds_nobody_up_and_is_tried_again(
+    desk: Desk, autojump_clock: trio.testing.MockClock
+) -> None:
+    desk.follower.full = host(3)
+    started = trio.current_time()
+    bans = [desk.ban(number, seconds=9_999) for number in range(8)]
+    await desk.feed.applied()
+    assert trio.current_time() == started, "nobody paused"
+    assert set(desk.follower.applied) == {ban for ban in bans if ban.prefix != host(3)}
+    assert len(desk.feed) == 1
+    later = desk.ban(9)
+    await desk.feed.applied()
+    assert trio.current_time() == started
+    assert desk.follower.applied[-1] == later
+    assert [str(error) for error in desk.health] == ["no room"], "not well while one is left"
+    desk.follower.full = None
+    await trio.sleep(2 * MAX_PAUSE_S)
+    assert desk.follower.applied[-1] == bans[3]
+    assert (len(desk.feed), desk.health[-1]) == (0, None)
+
+
+async def test_a_lift_takes_the_place_of_a_ban_set_aside(
+    desk: Desk, autojump_clock: trio.testing.MockClock
+) -> None:
+    desk.follower.full = host(3)
+    desk.ban(3)
+    await desk.feed.applied()
+    desk.follower.full = None
+    desk.ledger.lift(host(3), Scope.AUTH)
+    await trio.sleep(2 * MAX_PAUSE_S)
+    assert [type(change) for change in desk.follower.applied] == [Lift]
 
 
 async def test_a_change_applied_again_goes_behind_all_that_waits(

@@ -20,8 +20,14 @@ from gatekeeper.abc import BanChange, EnforcerNews, HeldBan
 from gatekeeper.ban import Scope
 from gatekeeper.enforce.questions import bulk, single
 from gatekeeper.enforce.shape import Key, enforceable, final_seconds, seconds_left
-from gatekeeper.errors import EnforcerError
-from gatekeeper.kernel.protocol import ENTRIES_MAX, PACKET_MAX_OCTETS, RECORDS, encode
+from gatekeeper.errors import EnforcerError, EnforcerFull
+from gatekeeper.kernel.protocol import (
+    ENTRIES_MAX,
+    PACKET_MAX_OCTETS,
+    RECORDS,
+    SET_IS_FULL,
+    encode,
+)
 from gatekeeper.prefix import Prefix, pack_address
 
 # A transaction takes milliseconds, or most of a second behind somebody else's large one.
@@ -193,7 +199,8 @@ class KernelClient:
         if isinstance(self._answer, EnforcerError):
             raise self._answer
         if "error" in self._answer:
-            raise EnforcerError(f"kernel process: {self._answer['error']}")
+            kind = EnforcerFull if self._answer["error"] == SET_IS_FULL else EnforcerError
+            raise kind(f"kernel process: {self._answer['error']}")
         return self._answer
 
     async def _receive(self) -> tuple[bytes, socket.socket | None]:

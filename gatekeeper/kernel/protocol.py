@@ -57,6 +57,7 @@ LIST_MAX: Final = 1_000  # an operator's list; a longer one is for the configura
 SHORT, LONG = struct.Struct(">4sI"), struct.Struct(">8sI")
 RECORDS: Final = {32: SHORT, 24: SHORT, 64: LONG, 48: LONG}
 RECORDS_MAX: Final = 2_500  # of 24 digits at most each, so a full request is one packet
+SET_IS_FULL: Final = "set is full"  # the one error that a caller tells from others
 ID_MAX: Final = 2**53  # what every JSON reader takes for an integer
 
 

@@ -95,7 +95,7 @@ class Service:
             return action()
         except KernelRefused as refused:
             if refused.errno == errno.ENFILE:
-                return {"error": "set is full"}
+                return {"error": protocol.SET_IS_FULL}
             return {"error": f"kernel: {refused}"}
         except nft.NftError as error:
             return {"error": f"nft: {error}"}
