@@ -64,6 +64,8 @@ class ChangeFeed:
         self._capacity = capacity
         self._waiting: OrderedDict[_Key, BanChange] = OrderedDict()
         self._aside: dict[_Key, BanChange] = {}  # there was no room for these
+        self._full = False  # lately; and until when others are not kept waiting by it
+        self._retry_at = inf
         self._wake = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -92,12 +94,17 @@ class ChangeFeed:
                 pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
     async def _wait(self) -> None:
-        """Wait for a change; or for a while, and try those again for which there was no room."""
-        with trio.move_on_after(MAX_PAUSE_S if self._aside else inf):
+        """Wait for a change; and now and then try those again for which there was no room."""
+        with trio.move_on_at(self._retry_at):
             await self._wake.wait()
+        if trio.current_time() < self._retry_at:
             return
-        aside, self._aside = self._aside, {}
-        self._put_back(aside.values())
+        self._full, self._retry_at = False, inf
+        if self._aside:
+            aside, self._aside = self._aside, {}
+            self._put_back(aside.values())
+        else:
+            self._say(None)
 
     async def applied(self) -> None:
         """Wait until no change waits or is under way, but for those there is no room for."""
@@ -116,6 +123,8 @@ class ChangeFeed:
             if batch:
                 await self._apply(batch, now)
         except EnforcerFull as error:
+            if not self._full:
+                self._full, self._retry_at = True, trio.current_time() + MAX_PAUSE_S
             self._say(error)
             self._limit = max(1, len(batch) // 2)
             if len(batch) == 1:
@@ -134,7 +143,7 @@ class ChangeFeed:
             raise
         self._limit = min(MAX_BATCH, self._limit * 2)
         self._rest()
-        if not self._aside:
+        if not self._full:
             self._say(None)
         return True
 
