@@ -59,7 +59,7 @@ def check_resolvers(servers: Iterable[Endpoint]) -> Iterator[Finding]:
     for server in servers:
         owner = PUBLIC_RESOLVERS.get(server.host)
         if owner is not None:
-            text = f"{server.host} is {owner}'s public resolver, which most lists do not answer: {_OWN}"
+            text = f"{server.host} is {owner}'s public resolver: most lists answer none; {_OWN}"
             yield warning("dns", text)
 
 
