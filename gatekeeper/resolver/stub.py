@@ -18,9 +18,15 @@ import dns.message
 import dns.rcode
 import dns.rdata
 import dns.rdatatype
+import dns.rdtypes.ANY.CNAME
 import dns.rdtypes.ANY.MX
+import dns.rdtypes.ANY.NS
+import dns.rdtypes.ANY.OPT
 import dns.rdtypes.ANY.PTR
+import dns.rdtypes.ANY.SOA
 import dns.rdtypes.ANY.TXT
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
 import trio
 
 from gatekeeper.errors import ResolverError
@@ -35,6 +41,9 @@ ATTEMPTS: Final = 2  # at least: a datagram may be lost
 UDP_OCTETS: Final = 1232  # no fragments on any path (DNS flag day 2020)
 MAX_RECORDS: Final = 256  # of one answer, which may be 64 KiB of them by TCP
 _TYPES: Final = {type_: dns.rdatatype.from_text(type_.value) for type_ in RecordType}
+# The guard has dropped its rights when it asks, and may not be able to load modules any more: what
+# dnspython loads when it is needed is loaded here.
+_BACKEND: Final = dns.asyncbackend.get_backend("trio")
 _LOOPBACK: Final = (Endpoint("127.0.0.1", PORT),)  # resolv.conf(5): where no server is named
 
 
@@ -45,7 +54,6 @@ class StubResolver:
         """Ask `servers` in their order, one alone twice; all of it within `deadline_s`."""
         self._servers = tuple(servers)[:MAX_SERVERS] or _LOOPBACK
         self._deadline_s = deadline_s
-        self._backend = dns.asyncbackend.get_backend("trio")
 
     def known(self, question: Question) -> Answer | None:
         """See `Resolver.known`."""
@@ -83,7 +91,7 @@ class StubResolver:
         self, query: dns.message.Message, server: Endpoint
     ) -> dns.message.QueryMessage:
         family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-        datagrams = await self._backend.make_socket(  # type: ignore[no-untyped-call]  # in its code
+        datagrams = await _BACKEND.make_socket(  # type: ignore[no-untyped-call]  # in its code
             family, socket.SOCK_DGRAM, 0, None, (server.host, server.port)
         )
         async with datagrams:
@@ -92,7 +100,7 @@ class StubResolver:
                 server.host,
                 port=server.port,
                 udp_sock=datagrams,
-                backend=self._backend,
+                backend=_BACKEND,
                 ignore_errors=True,
             )
         if not isinstance(answer, dns.message.QueryMessage):
@@ -128,7 +136,7 @@ def _text(record: dns.rdata.Rdata) -> str | None:
 def system_servers(path: Path = RESOLV_CONF) -> tuple[Endpoint, ...]:
     """The servers of resolv.conf(5); the host's own where it names none or cannot be read."""
     try:
-        text = path.read_text("ascii", "replace")
+        text = path.read_bytes().decode("utf-8", "replace")  # no codec to be loaded: see `_BACKEND`
     except OSError:
         return _LOOPBACK
     found = []
