@@ -1,6 +1,10 @@
 """Lists asked about a client: all at once, for a bounded time, and none that cannot be believed."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import trio
+import trio.testing
 from fake_resolver import FakeResolver
 from guard_bench import MX_PEER, client
 
@@ -8,7 +12,8 @@ from gatekeeper.dnsbl import IN_TIME, Blocklists
 from gatekeeper.events import Client, Listing, MailProtocol
 from gatekeeper.policy.zone_health import FAILURES, FIRST_OFF_S
 from gatekeeper.prefix import Prefix
-from gatekeeper.records import Question, RecordType
+from gatekeeper.records import Answer, Question, RecordType
+from gatekeeper.resolver.shared import SharedResolver
 from gatekeeper.secret import Secret
 from gatekeeper.settings import (
     DnsblSettings,
@@ -28,6 +33,7 @@ ONE = DnsblSettings("one.example")
 TWO = DnsblSettings("two.example")
 GOOD = DnsblSettings("good.example", ListKind.ALLOW)
 STEM = "9.113.0.203"  # of `MX_PEER`, 203.0.113.9
+NINE = Question(f"{STEM}.one.example", RecordType.A)
 PUBLIC = "127.255.255.254"
 
 
@@ -165,6 +171,14 @@ async def test_enough_is_enough_however_slow_the_others_are(autojump_clock: obje
     assert desk.blocklists.unanswered == 0
 
 
+async def test_a_list_that_is_only_observed_decides_nothing(autojump_clock: object) -> None:
+    desk = Desk(DnsblSettings("one.example", policy=Treatment.OBSERVE), TWO)
+    desk.put("one.example", "127.0.0.2")
+    desk.put("two.example", "127.0.0.2")
+    desk.dns.delays_s = {f"{STEM}.two.example": 1.0}
+    assert [one.zone for one in await desk.ask()] == ["one.example", "two.example"]
+
+
 async def test_an_allow_list_is_waited_for(autojump_clock: object) -> None:
     desk = Desk(ONE, GOOD)
     desk.put("one.example", "127.0.0.2")
@@ -238,6 +252,44 @@ async def test_a_trial_is_asked_anew_and_not_remembered(autojump_clock: object) 
     await trio.sleep(FIRST_OFF_S)
     assert len(await desk.ask(2)) == 1
     assert desk.dns.asked[-1] == "2.113.0.203.one.example"
+
+
+@asynccontextmanager
+async def remembering(desk: Desk) -> AsyncIterator[None]:
+    """Have a memory between the lists and what they ask."""
+    shared = SharedResolver(desk.dns)
+    desk.blocklists = Blocklists(
+        settings(ONE), shared, exempt=lambda _: False, on_zone=lambda *_: None
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shared.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_error_is_not_remembered(autojump_clock: object) -> None:
+    desk = Desk(ONE)
+    desk.dns.answers[NINE] = Answer((PUBLIC,), 3600.0)
+    async with remembering(desk):
+        assert await desk.ask() == ()
+        desk.put("one.example", "127.0.0.2")
+        await trio.sleep(FIRST_OFF_S)
+        assert await desk.ask(1) == ()  # the trial
+        assert len(await desk.ask()) == 1
+
+
+async def test_a_trial_is_no_question_of_memory(autojump_clock: object) -> None:
+    desk = Desk(ONE)
+    desk.dns.answers[NINE] = Answer(("127.0.0.2",), 3600.0)
+    desk.put("one.example", PUBLIC, number=1)
+    async with remembering(desk):
+        assert len(await desk.ask()) == 1
+        assert await desk.ask(1) == ()
+        desk.everybody("one.example", PUBLIC)
+        await trio.sleep(FIRST_OFF_S)
+        assert await desk.ask() == ()
+        assert "off" in desk.blocklists.report()["one.example"]
 
 
 async def test_nobody_is_refused_by_an_answer_under_way_when_its_list_errs(
