@@ -17,9 +17,9 @@ from bench.kernel.results import Figures, rank
 from bench.kernel.stage import ATTACKERS, GUARDED, command, settled
 from demo.namespaces import GUARD, Namespaces, make
 
-_HELD: Final = (0,)
+_HELD: Final = (0, 100_000)
 _COUNT: Final = 60
-_COUNT_FAIL2BAN: Final = 20  # each takes a second or two
+_COUNT_FAIL2BAN: Final = 15  # each takes a second or two
 _QUICK_COUNT: Final = 8
 _WITHIN_S: Final = 15.0
 _COMPARED_S: Final = 180.0

@@ -52,7 +52,7 @@ class Generator:
 
     def send(self, frame: bytes, count: int) -> None:
         """Send so many, from this thread's core, and return when they are on their way."""
-        test_run(self._program, frame, count, _LIVE_FRAMES)
+        run_program(self._program, frame, count, _LIVE_FRAMES)
 
     @property
     def drop_fd(self) -> int:
@@ -60,7 +60,7 @@ class Generator:
         return self._object.program_fd("drop")
 
 
-def test_run(program_fd: int, frame: bytes, count: int, flags: int = 0) -> int:
+def run_program(program_fd: int, frame: bytes, count: int, flags: int) -> int:
     """BPF_PROG_TEST_RUN; ns a run on average, without live frames."""
     data = ctypes.create_string_buffer(frame, len(frame))
     size = _OPTIONS.size

@@ -124,7 +124,7 @@ def _flood() -> tuple[Row, ...]:
 
 DROPPERS: Final = {
     "guard0": "guard, none held",
-    "guard1000000": "guard, 1,000,000 held",
+    "guard100000": "guard, 100,000 held",
     "fail2ban-pyinotify": "fail2ban, pyinotify",
     "fail2ban-polling": "fail2ban, polling",
 }

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from bench.kernel.results import Figures
 from bench.workshop import OUT
 from demo.namespaces import Namespaces, make
 from gatekeeper.prefix import Prefix
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 GUARDED: Final = 993
@@ -43,14 +44,12 @@ def private_bpffs() -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     none = ctypes.c_ulong(0)
-    steps = (
-        lambda: libc.unshare(_CLONE_NEWNS),
-        lambda: libc.mount(b"none", b"/", None, ctypes.c_ulong(_PRIVATE), None),
-        lambda: libc.mount(b"bpf", b"/sys/fs/bpf", b"bpf", none, None),
-    )
-    for step in steps:
-        if step() != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if (
+        libc.unshare(_CLONE_NEWNS) != 0
+        or libc.mount(b"none", b"/", None, ctypes.c_ulong(_PRIVATE), None) != 0
+        or libc.mount(b"bpf", b"/sys/fs/bpf", b"bpf", none, None) != 0
+    ):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 class Pair:
@@ -60,17 +59,18 @@ class Pair:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self.namespaces: Namespaces = self.run(make)
 
-    def run(self, function: Callable[..., T], *args: object) -> T:
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it in the world, and wait."""
-        return self._thread.submit(function, *args).result()
+        return self._thread.submit(function, *args, **kwargs).result()
 
-    def inside(self, function: Callable[..., T], *args: object) -> T:
+    def inside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it on the guard's side, and wait."""
-        return self.run(self._inside, function, *args)
 
-    def _inside(self, function: Callable[..., T], *args: object) -> T:
-        with self.namespaces.guard_side():
-            return function(*args)
+        def there() -> T:
+            with self.namespaces.guard_side():
+                return function(*args, **kwargs)
+
+        return self.run(there)
 
     def close(self) -> None:
         """End the thread; the namespaces go with what is in them."""

@@ -19,6 +19,7 @@ _EVERY_S: Final = 0.05
 _SAMPLED: Final = 100  # every such ban is asked for until the kernel has it; then all are counted
 _READY_S: Final = 60.0
 _STILL_S: Final = 1.5  # without more than the logins' CPU: it has compared
+_LOGINS: Final = 6  # between two looks
 _BUSY: Final = 0.6  # of a core; logins every 50 ms take half of that
 
 
@@ -65,8 +66,7 @@ def _second(guard: Guard, ends: Ends, figures: Figures) -> None:
     compared = time.perf_counter()
     while time.perf_counter() - compared < _STILL_S:
         before, begun = together_s(guard.pids), time.perf_counter()
-        for _ in range(6):
-            logins_ms.append(_login(ends))
+        logins_ms += [_login(ends) for _ in range(_LOGINS)]
         now = time.perf_counter()
         if together_s(guard.pids) - before > _BUSY * (now - begun):
             compared = now
