@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from bench import workshop
-from bench.kernel import plot, report
+from bench.kernel import report
+from bench.kernel.plot import plot
 from bench.kernel.results import Results
 from bench.kernel.rows import PARTS, ROWS
 from bench.machine import describe
@@ -40,7 +41,7 @@ def main() -> int:
     print(report.tables(results))
     if options.write or options.render:
         report.write(results)
-        plot.plot(results, report.PICTURE)
+        plot(results, report.PICTURE)
     return 1 if results.problems else 0
 
 

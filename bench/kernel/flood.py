@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-import hatch_build
 from bench.ban_ends import Ends
 from bench.kernel.desk import counted
+from bench.kernel.frames import compiled_xdp
 from bench.kernel.guards import Guard, remembering, running
 from bench.kernel.results import Figures, rank
 from bench.kernel.stage import GUARDED, Pair, command, cpu_s, private_bpffs, settled
@@ -38,8 +38,7 @@ _INTERFACE: Final = "world"
 def measure(turn: int, *, quick: bool) -> Figures:
     """One round."""
     private_bpffs()
-    if trouble := hatch_build.compile_xdp():
-        raise RuntimeError(trouble)
+    compiled_xdp()
     _build()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     figures: Figures = {}

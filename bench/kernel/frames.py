@@ -3,20 +3,20 @@
 import array
 import ctypes
 import fcntl
+import os
 import socket
 import struct
 import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Final
 
 from bench.kernel.probe import ones_complement
-from bench.workshop import BUILD
+from bench.workshop import BENCH, BUILD
 from gatekeeper.kernel import libbpf
 from gatekeeper.kernel.element import pack
+from gatekeeper.kernel.xdp import OBJECT
 
 _SOURCE: Final = Path(__file__).with_name("generator.bpf.c")
-_BUILT: Final = BUILD / "generator.bpf.o"
 _LIVE_FRAMES: Final = 1 << 1  # BPF_F_TEST_XDP_LIVE_FRAMES
 # struct bpf_test_run_opts: its own size, addresses and sizes of frame and context, in and out, then
 # the verdict, how often, the mean duration, flags, CPU and how many frames at a time.
@@ -28,14 +28,18 @@ _SIOCGIFHWADDR: Final = 0x8927
 _ETHTOOL_SGRO: Final = 0x2C
 
 
-def build() -> Path:
-    """The compiled program. Raises `subprocess.CalledProcessError`."""
-    BUILD.mkdir(exist_ok=True)
-    if not _BUILT.exists() or _BUILT.stat().st_mtime < _SOURCE.stat().st_mtime:
-        include = f"-I/usr/include/{sysconfig.get_config_var('MULTIARCH') or 'x86_64-linux-gnu'}"
+def compiled(source: Path, target: Path) -> Path:
+    """`target`, made by clang where it is older than its source. Raises `CalledProcessError`."""
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
         command = ["clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", include]
-        subprocess.run([*command, "-c", str(_SOURCE), "-o", str(_BUILT)], check=True)
-    return _BUILT
+        subprocess.run([*command, "-c", str(source), "-o", str(target)], check=True)
+    return target
+
+
+def compiled_xdp() -> None:
+    """The guard's own program, where a guard of this checkout looks for it."""
+    compiled(BENCH.parent / "nft" / "gatekeeper_xdp.bpf.c", OBJECT)
 
 
 class Generator:
@@ -43,7 +47,7 @@ class Generator:
     namespace. Raises `libbpf.BpfError`."""
 
     def __init__(self, interface: str, first: str, sources: int) -> None:
-        self._object = libbpf.Object(build())
+        self._object = libbpf.Object(compiled(_SOURCE, BUILD / "generator.bpf.o"))
         begin = int.from_bytes(pack(first), "big")
         index = socket.if_nametoindex(interface)
         self._object.set_constants(struct.pack("=III", index, begin, sources))
