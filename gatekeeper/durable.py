@@ -43,15 +43,17 @@ class Restore:
         self._ledger = ledger
         self._on_health = on_health
         self._last: Ban | None = None  # that was read
+        self._first: list[Ban] = []  # taken in by `begin`, and not followed yet
         self._scope = trio.CancelScope()
 
     async def begin(self) -> None:
         """Take in the first page. Raises `StoreError`."""
-        await self._take_page()
+        self._first = await self._take_page()
 
     async def run(self, follow: Follow = _nobody) -> int:
         """Take in the rest; how many bans it was. Never raises: where the Store fails, `on_health`
-        hears why, and what came until then stays. `follow` is awaited with each page taken in.
+        hears why, and what came until then stays. `follow` is awaited with each page taken in, the
+        first one too, as far as its bans still are.
 
         What is lifted from the moment this is called is not brought back by a later page. If
         cancelled, the pages until then are in.
@@ -59,6 +61,8 @@ class Restore:
         count = 0
         try:
             with self._scope, self._ledger.restoring():
+                if first := self._still_in_force():
+                    await follow(first)
                 while self._last is not None:
                     page = await self._take_page()
                     count += len(page)
@@ -75,6 +79,11 @@ class Restore:
     def stopped(self) -> bool:
         """Whether `stop` was called: the Ledger may lack what the Store has."""
         return self._scope.cancel_called
+
+    def _still_in_force(self) -> list[Ban]:
+        first, self._first = self._first, []
+        remaining_s = self._ledger.remaining_s
+        return [ban for ban in first if remaining_s(ban.prefix, ban.scope) is not None]
 
     async def _take_page(self) -> list[Ban]:
         page = await self._store.load(time.time(), self._last)

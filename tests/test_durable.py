@@ -71,6 +71,24 @@ async def test_the_first_page_is_in_before_the_others() -> None:
     assert errors == []
 
 
+async def test_each_page_is_followed_as_far_as_its_bans_still_are() -> None:
+    """The first one too: to the kernel it is as new as the others."""
+    ledger = new_ledger()
+    store = PagedStore([[stored(1), stored(2)], [stored(3)]])
+    store.may_go_on.set()
+    restore = Restore(store, ledger, lambda _: None)
+    await restore.begin()
+    ledger.lift(host(1), Scope.AUTH)
+    followed: list[list[Prefix]] = []
+
+    async def follow(page: list[Ban]) -> None:
+        followed.append([ban.prefix for ban in page])
+        await trio.lowlevel.checkpoint()
+
+    await restore.run(follow)
+    assert followed == [[host(2)], [host(3)], []]
+
+
 async def test_an_empty_store_is_restored_at_once() -> None:
     restore = Restore(MemoryStore(MEMORY_S), new_ledger(), lambda _: None)
     assert await restore.run() == 0
