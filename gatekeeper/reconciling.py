@@ -32,7 +32,10 @@ from gatekeeper.prefix import Prefix
 from gatekeeper.propagation import ChangeFeed
 from gatekeeper.verdict import Reason
 
-LOOK_S: Final = 600.0  # between two comparisons that nothing asked for
+LOOK_S: Final = 600.0  # between two comparisons that nothing asked for, at least
+# And so many times as long as one took. The kernel walks a set from its beginning for each page of
+# a dump, so many bans cost the square: 400,000 take it some 6 s, beside which bans go on.
+REST: Final = 100
 PAGE: Final = 10_000  # bans in one go to the kernel: some 50 ms there, beside which others wait
 SLACK_S: Final = 3.0  # seconds are rounded up, and reading the kernel takes its time
 FIRST_PAUSE_S: Final = 0.2
@@ -138,10 +141,11 @@ class Reconciler:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Compare at once, whenever asked, and every `LOOK_S`, until cancelled."""
+        """Compare at once, whenever asked, and every `LOOK_S` or more, until cancelled."""
         pause_s = FIRST_PAUSE_S
         while True:
             self._wanted = trio.Event()
+            begun_s = trio.current_time()
             try:
                 await self.once()
                 pause_s = FIRST_PAUSE_S
@@ -149,7 +153,8 @@ class Reconciler:
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MAX_PAUSE_S)
                 continue
-            with trio.move_on_after(LOOK_S):
+            took_s = trio.current_time() - begun_s
+            with trio.move_on_after(max(LOOK_S, REST * took_s)):
                 await self._wanted.wait()
 
     async def once(self) -> Counter[Repair]:
