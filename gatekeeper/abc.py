@@ -13,7 +13,7 @@ from gatekeeper.events import Client, JudgedEvent, Listing
 from gatekeeper.prefix import Prefix
 from gatekeeper.records import Answer, Question
 from gatekeeper.remembered import Memory
-from gatekeeper.settings import Endpoint
+from gatekeeper.settings import AskedOn, Endpoint
 from gatekeeper.verdict import Verdict
 
 
@@ -180,10 +180,11 @@ class Resolver(Protocol):
 
 
 class Screen(Protocol):
-    """What is asked about a client before it is greeted."""
+    """What is asked about a client before it is greeted, or before its credential goes on."""
 
-    async def listings(self, client: Client) -> tuple[Listing, ...]:
-        """What lists say of the client's address; none where they say nothing, or not in time.
+    async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
+        """What the lists for this occasion say of the client's address; none where they say
+        nothing, or not in time.
 
         Never raises, and returns within the deadline of the settings.
         """

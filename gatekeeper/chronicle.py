@@ -76,7 +76,7 @@ class Chronicle:
         """A verdict other than to pass; in observe mode what it would have been."""
         attempt = event.attempt if isinstance(event, AuthOutcome) else event
         more = {}
-        if isinstance(event, ClientListed):
+        if isinstance(event, ClientListed | AuthAttempt) and event.listings:
             more["listed"] = " ".join(map(str, event.listings))
         self._log.event(
             "verdict" if enforced else "would-verdict",

@@ -29,7 +29,7 @@ from gatekeeper.policy.connection_rules import ROUNDING, listed_score
 from gatekeeper.policy.zone_health import ZoneHealth
 from gatekeeper.prefix import Prefix
 from gatekeeper.records import Answer, Question, RecordType
-from gatekeeper.settings import DnsblSettings, ListKind, Settings, Treatment
+from gatekeeper.settings import AskedOn, DnsblSettings, ListKind, Settings, Treatment
 
 IN_TIME: Final = "no answer in time"
 
@@ -120,27 +120,22 @@ class Blocklists:
         self._resolver = resolver
         self._exempt = exempt
         self._on_zone = on_zone
-        self._zones: list[Zone] = []
         self.reconfigure(settings)
 
     def reconfigure(self, settings: Settings) -> None:
         """Ask by these settings from the next client on. A zone that was off is tried at once: what
         was wrong may have been mended by them."""
-        entries: dict[tuple[str, bytes], list[DnsblSettings]] = {}
-        for one in settings.dnsbl:
-            if one.policy is not Treatment.IGNORE:
-                key = b"" if one.key is None else one.key.declassify()
-                entries.setdefault((one.zone, key), []).append(one)
-        self._zones = [Zone(alike) for alike in entries.values()]
+        self._zones = {on: list(_zones(settings, on)) for on in AskedOn}
         self._deadline_s = settings.dns.deadline_s
         self._enough = settings.policy.dnsbl_reject_score - ROUNDING
 
-    async def listings(self, client: Client) -> tuple[Listing, ...]:
+    async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
         """See `Screen.listings`."""
-        if not self._zones or self._exempt(client.entity):
+        zones = self._zones[on]
+        if not zones or self._exempt(client.entity):
             return ()
         self.clients += 1
-        inquiry = self._begin(client)
+        inquiry = self._begin(client, zones)
         if inquiry.waiting and not inquiry.decided:
             await self._ask(inquiry)
         return inquiry.listings
@@ -152,17 +147,17 @@ class Blocklists:
             zone.shown: f"off ({zone.health.why}; next try in {zone.health.off_for_s(now):.0f} s)"
             if zone.health.off
             else "on"
-            for zone in self._zones
+            for zone in chain.from_iterable(self._zones.values())
         }
 
     # -- one client -------------------------------------------------------------------------
 
-    def _begin(self, client: Client) -> _Inquiry:
+    def _begin(self, client: Client, zones: Sequence[Zone]) -> _Inquiry:
         """What is known already, and what has to be asked."""
         stem = reversed_address(client.address)
         now = trio.current_time()
-        inquiry = _Inquiry(client.entity, self._enough, {}, dict.fromkeys(self._zones, ()))
-        for zone in self._zones:
+        inquiry = _Inquiry(client.entity, self._enough, {}, dict.fromkeys(zones, ()))
+        for zone in zones:
             question = zone.question(stem)
             if zone.health.off:
                 if zone.health.admits(now):
@@ -219,3 +214,13 @@ class Blocklists:
     def _failed(self, zone: Zone, client: Prefix, why: str) -> None:
         if zone.health.failed(client, why, trio.current_time()):
             self._on_zone(zone.shown, why)
+
+
+def _zones(settings: Settings, on: AskedOn) -> Iterator[Zone]:
+    """The zones asked on this occasion, in the order of their first entries."""
+    entries: dict[tuple[str, bytes], list[DnsblSettings]] = {}
+    for one in settings.dnsbl:
+        if one.on is on and one.policy is not Treatment.IGNORE:
+            key = b"" if one.key is None else one.key.declassify()
+            entries.setdefault((one.zone, key), []).append(one)
+    return map(Zone, entries.values())

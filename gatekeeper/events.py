@@ -119,6 +119,7 @@ class AuthAttempt:
     authcid: str
     authzid: str = ""
     secret: Secret | None = None
+    listings: tuple[Listing, ...] = ()  # what lists of guessers say of the client
 
 
 class AuthResult(Enum):

@@ -16,6 +16,7 @@ from gatekeeper.events import (
     Client,
     ClientListed,
     JudgedEvent,
+    Listing,
     RcptAttempt,
     RcptOutcome,
     Violation,
@@ -117,8 +118,8 @@ def _name(event: JudgedEvent) -> str:
 
 def _what(event: JudgedEvent) -> str:
     match event:
-        case AuthAttempt():
-            return "login"
+        case AuthAttempt(listings=listings):
+            return _with_listings("login, listed" if listings else "login", listings)
         case AuthOutcome(result=result):
             return f"login: {result.value}"
         case RcptAttempt():
@@ -126,8 +127,14 @@ def _what(event: JudgedEvent) -> str:
         case RcptOutcome(result=result):
             return f"recipient: {result.value}"
         case ClientListed(listings=listings):
-            return f"listed: {' '.join(map(str, listings))}"[:MAX_LISTED_CHARACTERS]
+            return _with_listings("listed", listings)
         case Violation(kind=kind):
             return f"violation: {kind.value}"
         case _:
             return "connection"
+
+
+def _with_listings(what: str, listings: tuple[Listing, ...]) -> str:
+    if not listings:
+        return what
+    return f"{what}: {' '.join(map(str, listings))}"[:MAX_LISTED_CHARACTERS]

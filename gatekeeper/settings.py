@@ -141,6 +141,13 @@ class ListKind(Enum):
     ALLOW = "allow"
 
 
+class AskedOn(Enum):
+    """When a list is asked."""
+
+    CONNECT = "connect"  # before the greeting of port 25
+    AUTH = "auth"  # before a credential goes on
+
+
 class Treatment(Enum):
     """What is done about the result of one test."""
 
@@ -157,6 +164,7 @@ class DnsblSettings:
     kind: ListKind = ListKind.BLOCK
     codes: tuple[str, ...] = ()  # that count (`policy.blocklists`); the zone's usual ones if empty
     weight: float = 1.0  # taken off where the list allows
+    on: AskedOn = AskedOn.CONNECT
     policy: Treatment = Treatment.ENFORCE
     key: Secret | None = field(default=None, compare=False)  # the first label of the zone's name
 

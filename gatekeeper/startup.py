@@ -202,8 +202,7 @@ class Services:
         dialler: Dialler | None = None,
         screen: Screen | None = None,
     ) -> Service:
-        """What the sessions of `listener` need; `dialler` where a backend is transparent, `screen`
-        where the listener may be port 25."""
+        """What the sessions of `listener` need; `dialler` where a backend is transparent."""
         backend = self._backends[listener.backend]
         backend.dialler = dialler
         return Service(
@@ -215,5 +214,5 @@ class Services:
             certificates=self._certificates[listener.protocol],
             readiness=readiness,
             relay=relay,
-            screen=screen if listener.protocol is MailProtocol.SMTP else None,
+            screen=screen,
         )

@@ -43,6 +43,7 @@ class Reason(Enum):
     ACCOUNT_ATTACKED = "account-attacked"  # strangers guess at this account
     ACCOUNT_LANE_LOCKED = "account-lane-locked"  # they guess so much that strangers must prove more
     ATTACK_LEVEL = "attack-level"  # strangers guess everywhere
+    AUTH_LISTED = "auth-listed"  # lists of guessers name the address
     BREAKER_OPEN = "breaker-open"  # a Rule would have banned it
     # A connection to port 25, before the greeting:
     DNS_LISTED = "dns-listed"  # blocklists name its address

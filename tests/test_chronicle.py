@@ -190,6 +190,15 @@ async def test_a_listed_client_is_told_with_zones_and_codes(lines: Lines) -> Non
     assert list(fields)[-1] == "rip"
 
 
+async def test_a_login_from_a_listed_address_is_told_with_it(lines: Lines) -> None:
+    listings = (Listing("KEY.authbl.dq.spamhaus.net", ("127.0.0.20",), 1.0, name="AuthBL"),)
+    attempt = AuthAttempt("PLAIN", "ann", secret=Secret(PASSWORD), listings=listings)
+    lines.chronicle.verdict(CLIENT, attempt, Verdict(Action.DEFER, Reason.AUTH_LISTED), True)
+    _, fields = await lines.one()
+    assert fields["listed"] == "KEY.authbl.dq.spamhaus.net=127.0.0.20(AuthBL)"
+    assert fields["user"] == "ann"
+
+
 @pytest.mark.parametrize(
     ("why", "name", "told"),
     [("too many queries", "zone-off", "too many queries"), ("", "zone-on", "")],

@@ -6,7 +6,7 @@ import pytest
 from test_config import GOOD, problems, write
 
 from gatekeeper.config import load
-from gatekeeper.settings import DnsblSettings, DnsSettings, Endpoint, ListKind, Treatment
+from gatekeeper.settings import AskedOn, DnsblSettings, DnsSettings, Endpoint, ListKind, Treatment
 
 KEY = "abcdefghijklmnopqrstuvwxyz"
 
@@ -32,16 +32,21 @@ policy = "observe"
 [[dnsbl]]
 zone = "zen.dq.spamhaus.net"
 key = "{KEY}"
+[[dnsbl]]
+zone = "authbl.dq.spamhaus.net"
+key = "{KEY}"
+on = "auth"
 """,
         )
     )
     hosts = (("127.0.0.53", 53), ("127.0.0.1", 5353), ("::1", 53), ("2001:db8::53", 5353))
     assert settings.dns == DnsSettings(tuple(Endpoint(*one) for one in hosts), 1.5)
     assert settings.policy.dnsbl_reject_score == 2.5
-    zen, dnswl, dqs = settings.dnsbl
+    zen, dnswl, dqs, authbl = settings.dnsbl
+    assert authbl.on is AskedOn.AUTH
     assert zen == DnsblSettings("zen.spamhaus.org")
     assert dnswl == DnsblSettings(
-        "list.dnswl.org", ListKind.ALLOW, ("127.0.*.1-3",), 10.0, Treatment.OBSERVE
+        "list.dnswl.org", ListKind.ALLOW, ("127.0.*.1-3",), 10.0, policy=Treatment.OBSERVE
     )
     assert dqs.key is not None
     assert dqs.key.declassify() == KEY.encode()
@@ -64,6 +69,7 @@ key = "{KEY}"
         ('zone = "bl.example"\npolicy = "reject"', 'no such choice "reject"'),
         ('zone = "bl.example"\ncode = "127.0.0.2"', 'did you mean "codes"?'),
         ('zone = "zen.dq.spamhaus.net"', "is asked with a key"),
+        ('zone = "authbl.spamhaus.net"', 'write on = "auth"'),
     ],
 )
 def test_what_is_wrong_with_a_list_is_told_where_it_stands(

@@ -16,6 +16,7 @@ from gatekeeper.records import Answer, Question, RecordType
 from gatekeeper.resolver.shared import SharedResolver
 from gatekeeper.secret import Secret
 from gatekeeper.settings import (
+    AskedOn,
     DnsblSettings,
     DnsSettings,
     ListKind,
@@ -53,7 +54,7 @@ class Desk:
 
     async def ask(self, number: int = 9) -> tuple[Listing, ...]:
         """What is said of 203.0.113.`number`."""
-        return await self.blocklists.listings(peer(number))
+        return await self.blocklists.listings(peer(number), AskedOn.CONNECT)
 
     def put(self, zone: str, *records: str, number: int = 9) -> None:
         """Have `zone` list 203.0.113.`number`."""
@@ -94,7 +95,9 @@ async def test_ipv6_clients_are_asked_about_by_nibbles(autojump_clock: object) -
     desk = Desk(ONE)
     name = "1.0.0.0" + ".0" * 20 + ".8.b.d.0.1.0.0.2.one.example"
     desk.dns.put(name, "127.0.0.2")
-    found = await desk.blocklists.listings(client("2001:db8::1", MailProtocol.SMTP))
+    found = await desk.blocklists.listings(
+        client("2001:db8::1", MailProtocol.SMTP), AskedOn.CONNECT
+    )
     assert [one.zone for one in found] == ["one.example"]
 
 
@@ -113,6 +116,19 @@ async def test_entries_of_one_zone_share_its_answer(autojump_clock: object) -> N
     desk.put("zen.spamhaus.org", "127.0.0.2", "127.0.0.10")
     assert [(one.name, one.weight) for one in await desk.ask()] == [("PBL", 0.5), ("SBL", 3.0)]
     assert len(desk.dns.asked) == 1
+
+
+async def test_each_occasion_has_lists_of_its_own(autojump_clock: object) -> None:
+    guessers = DnsblSettings("two.example", on=AskedOn.AUTH)
+    desk = Desk(ONE, guessers)
+    desk.put("one.example", "127.0.0.2")
+    desk.put("two.example", "127.0.0.20")
+    assert [one.zone for one in await desk.ask()] == ["one.example"]
+    assert desk.dns.asked == [f"{STEM}.one.example"]
+    found = await desk.blocklists.listings(peer(9), AskedOn.AUTH)
+    assert [one.zone for one in found] == ["two.example"]
+    assert desk.dns.asked[1:] == [f"{STEM}.two.example"]
+    assert list(desk.blocklists.report()) == ["one.example", "two.example"]
 
 
 async def test_what_is_ignored_is_not_asked_and_what_is_observed_is_marked(

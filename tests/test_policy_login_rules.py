@@ -1,13 +1,14 @@
 """Rules for logins: one opinion each, and who is left alone."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pytest
 from facts import ATTEMPT, FAILURE, LATER_S, POLICY, SOON_S, SUCCESS, facts, login, of_login
 
-from gatekeeper.events import AuthOutcome, AuthResult, JudgedEvent
+from gatekeeper.events import AuthOutcome, AuthResult, JudgedEvent, Listing
 from gatekeeper.policy import login_rules
 from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.facts import Facts
@@ -22,6 +23,48 @@ ABOUT_STRANGERS: dict[Rule, dict[str, Any]] = {
     login_rules.account_attacked: {"attacked": True},
     login_rules.attack_level: {"level_high": True},
 }
+
+
+# -- who is on lists of guessers ----------------------------------------------------------------
+
+LISTED = replace(ATTEMPT, listings=(Listing("authbl.example", ("127.0.0.20",), 1.0),))
+FAINTLY = replace(ATTEMPT, listings=(Listing("authbl.example", ("127.0.0.20",), 0.5),))
+OBSERVED = replace(
+    ATTEMPT, listings=(Listing("authbl.example", ("127.0.0.20",), 1.0, observed=True),)
+)
+LISTED_STRANGER = Verdict(Action.DEFER, Reason.AUTH_LISTED)
+
+
+@pytest.mark.parametrize("knowledge", Knowledge)
+def test_strangers_at_a_listed_address_are_put_off(knowledge: Knowledge) -> None:
+    assert login_rules.auth_listed(LISTED, of_login(knowledge=knowledge)) == LISTED_STRANGER
+
+
+def test_a_right_password_is_let_in_when_it_comes_again() -> None:
+    again = of_login(knowledge=Knowledge.RIGHT, asked_ago_s=LATER_S)
+    assert login_rules.auth_listed(LISTED, again) is None
+
+
+def test_wrong_ones_are_not_when_their_allowance_is_used() -> None:
+    again = of_login(knowledge=Knowledge.WRONG, asked_ago_s=LATER_S, proof_left=False)
+    verdict = login_rules.auth_listed(LISTED, again)
+    assert verdict == Verdict(Action.DECOY, Reason.AUTH_LISTED)
+
+
+@pytest.mark.parametrize("knowledge", Knowledge)
+def test_who_is_at_home_at_a_listed_address_is_left_alone(knowledge: Knowledge) -> None:
+    at_home = of_login(standing=Standing.FAMILIAR, knowledge=knowledge)
+    assert login_rules.auth_listed(LISTED, at_home) is None
+
+
+@pytest.mark.parametrize("event", [ATTEMPT, FAINTLY, FAILURE, SUCCESS])
+def test_nobody_else_is_touched_by_lists(event: JudgedEvent) -> None:
+    assert login_rules.auth_listed(event, of_login()) is None
+
+
+def test_a_list_that_is_observed_is_only_told() -> None:
+    verdict = login_rules.auth_listed(OBSERVED, of_login())
+    assert verdict == replace(LISTED_STRANGER, watched=True)
 
 
 # -- what the backend refused ------------------------------------------------------------------

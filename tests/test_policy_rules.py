@@ -36,7 +36,12 @@ EVENTS: tuple[JudgedEvent, ...] = (
     RcptOutcome(RCPT, RcptResult.ACCEPTED),
     SMUGGLING,
 )
-LISTED = ClientListed((Listing("bl.example", ("127.0.0.2",), 1.0),))  # damning by itself
+# Damning by themselves:
+LISTING = (Listing("bl.example", ("127.0.0.2",), 1.0),)
+LISTED: tuple[JudgedEvent, ...] = (
+    ClientListed(LISTING),
+    AuthAttempt("PLAIN", "ann", listings=LISTING),
+)
 DAMNING: tuple[Facts, ...] = (
     facts(score_before=0.0, score=1e3),
     of_login(trap=True),
@@ -91,7 +96,7 @@ def about(event: JudgedEvent, seen: Facts) -> bool:
 @pytest.mark.parametrize("rule", BUILT_IN, ids=lambda rule: rule.rule.__name__)
 def test_rule_speaks_only_on_the_events_it_is_asked_about(rule: BuiltIn) -> None:
     """The guard spares itself the others."""
-    for event in (*EVENTS, LISTED):
+    for event in (*EVENTS, *LISTED):
         if rule.events and not isinstance(event, rule.events):
             opinions = [rule.rule(event, seen) for seen in DAMNING if about(event, seen)]
             assert not any(opinions)
@@ -103,7 +108,7 @@ def test_every_rule_has_something_to_say() -> None:
     banned_one = facts(banned=True)
     seen = (*DAMNING, suspect, home, banned_one)
     for built_in in BUILT_IN:
-        opinions = [built_in.rule(event, each) for event in (*EVENTS, LISTED) for each in seen]
+        opinions = [built_in.rule(event, each) for event in (*EVENTS, *LISTED) for each in seen]
         assert any(opinions), built_in.rule.__name__
 
 
@@ -119,4 +124,5 @@ def test_rules_on_strangers_have_no_opinion_on_who_is_at_home() -> None:
     )
     at_home = login(**everything, standing=Standing.FAMILIAR, knowledge=Knowledge.RIGHT)
     seen = facts(score_before=1e3, score=1e3, login=at_home)
-    assert not any(rule.rule(ATTEMPT, seen) for rule in BUILT_IN if rule.strangers)
+    for attempt in (ATTEMPT, LISTED[1]):
+        assert not any(rule.rule(attempt, seen) for rule in BUILT_IN if rule.strangers)

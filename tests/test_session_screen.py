@@ -1,5 +1,6 @@
 """Lists are asked before the greeting of port 25, and a refusal costs the backend nothing."""
 
+from base64 import b64encode
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -9,10 +10,18 @@ from guard_bench import Bench
 from rig import FakeJudge, Rig, guard, virtual_time
 
 from gatekeeper.dnsbl import Blocklists
-from gatekeeper.events import Client, ClientListed, ConnectionOpened, Listing, MailProtocol
+from gatekeeper.events import (
+    AuthAttempt,
+    Client,
+    ClientListed,
+    ConnectionOpened,
+    Listing,
+    MailProtocol,
+)
 from gatekeeper.prefix import Prefix
 from gatekeeper.sessions import End
 from gatekeeper.settings import (
+    AskedOn,
     DnsblSettings,
     Mode,
     PolicySettings,
@@ -37,10 +46,12 @@ class FakeScreen:
     says: tuple[Listing, ...] = LISTED
     delay_s: float = 0.0
     asked: list[Client] = field(default_factory=list)
+    asked_on: list[AskedOn] = field(default_factory=list)
 
-    async def listings(self, client: Client) -> tuple[Listing, ...]:
+    async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
         """See `gatekeeper.abc.Screen`."""
         self.asked.append(client)
+        self.asked_on.append(on)
         await trio.sleep(self.delay_s)
         return self.says
 
@@ -142,6 +153,55 @@ async def test_a_client_that_leaves_while_lists_are_asked_is_let_go() -> None:
         backend = await talk.accept()
         await backend.send(b"220 mx.example ESMTP\r\n")
         assert await rig.end() is End.BROKEN
+
+
+# -- at a login ---------------------------------------------------------------------------------
+
+PLAIN = b64encode(b"\0ann\0secret").decode()
+LOGINS = {
+    MailProtocol.SUBMISSION: (
+        f"""
+        B> 220 mx.example ESMTP
+        C< 220 mx.example ESMTP
+        C> EHLO client.example
+        B< EHLO client.example
+        B> 250-mx.example
+        B> 250 AUTH PLAIN
+        C< 250-guard.example
+        C< 250 AUTH PLAIN
+        C> AUTH PLAIN {PLAIN}
+        """,
+        b"454 ",
+    ),
+    MailProtocol.IMAP: (
+        """
+        B> * OK ready
+        C< * OK ready
+        C> a LOGIN ann secret
+        """,
+        b"a NO [UNAVAILABLE] ",
+    ),
+}
+
+
+@pytest.mark.parametrize("protocol", LOGINS)
+@virtual_time
+async def test_a_credential_is_judged_with_what_lists_of_guessers_say(
+    protocol: MailProtocol,
+) -> None:
+    screen = FakeScreen(delay_s=1.0)
+    judge = FakeJudge()
+    judge.answers[AuthAttempt] = Verdict(Action.DEFER, Reason.AUTH_LISTED)
+    async with guard(protocol=protocol, tls=TlsMode.IMPLICIT, judge=judge, screen=screen) as rig:
+        talk = await rig.connect()
+        await talk.client.start_tls_client()
+        script, answer = LOGINS[protocol]
+        await talk.play(script)
+        assert (await talk.client.hear_line()).startswith(answer)
+        await talk.backend.hear_nothing()
+    [attempt] = judge.heard(AuthAttempt)
+    assert attempt.listings == LISTED
+    assert screen.asked_on == [AskedOn.AUTH]
 
 
 # -- from the lists to the verdict, with the real guard -----------------------------------------

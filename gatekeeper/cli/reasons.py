@@ -29,6 +29,8 @@ WHY: Final[Mapping[Reason, str]] = {
     " again",
     Reason.SUSPECT_NETWORK: "guesses come from all over its network, so strangers there are told"
     " to come again",
+    Reason.AUTH_LISTED: "lists of those who guess passwords name this address, so strangers there"
+    " are told to come again",
     Reason.SPRAYED_PASSWORD: "this password has failed on several accounts",
     Reason.ACCOUNT_ATTACKED: "strangers guess at this account, so strangers are told to come again",
     Reason.ACCOUNT_LANE_LOCKED: "strangers guess at this account without end, so a stranger needs"

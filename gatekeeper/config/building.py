@@ -10,10 +10,12 @@ from gatekeeper.config import values
 from gatekeeper.config.reading import Value
 from gatekeeper.config.sections import Section
 from gatekeeper.events import MailProtocol
+from gatekeeper.policy.blocklists import is_authbl
 from gatekeeper.policy.rules import BUILT_IN
 from gatekeeper.settings import (
     AccountSettings,
     Announce,
+    AskedOn,
     BackendSettings,
     BareNewlines,
     CertificatePair,
@@ -199,11 +201,14 @@ def _dnsbl(section: Section) -> DnsblSettings:
         kind=section.take("kind", values.choice(ListKind), defaults.kind),
         codes=section.each("codes", values.dnsbl_code),
         weight=section.take("weight", values.positive(values.number), defaults.weight),
+        on=section.take("on", values.choice(AskedOn), defaults.on),
         policy=section.take("policy", values.choice(Treatment), defaults.policy),
         key=section.take("key", values.dnsbl_key, None),
     )
     if settings.key is None and settings.zone.endswith(values.DQS_DOMAIN):
-        section.blame("zone", f"{settings.zone} is asked with a key: write key = \"…\"")
+        section.blame("zone", f'{settings.zone} is asked with a key: write key = "…"')
+    if is_authbl(settings.zone) and settings.on is not AskedOn.AUTH:
+        section.blame("zone", f'{settings.zone} is about logins: write on = "auth"')
     section.done()
     return settings
 

@@ -16,7 +16,7 @@ from gatekeeper.prefix import pack_address
 ANY_CODE: Final = ("127.*.*.*",)
 DNSWL: Final = "list.dnswl.org"
 _SPAMHAUS: Final = (".spamhaus.org", ".spamhaus.net")
-_AUTHBL: Final = "authbl"
+_AUTHBL: Final = "authbl."
 # ZEN's own codes (docs.spamhaus.com); others may come and mean something else.
 _ZEN_CODES: Final = ("127.0.0.2-7", "127.0.0.9-11")
 _ZEN_NAMES: Final = (
@@ -87,8 +87,13 @@ def code_name(zone: str, code: str) -> str:
 def default_codes(zone: str) -> tuple[str, ...]:
     """The codes that count where the operator names none."""
     if _is_spamhaus(zone):
-        return ("127.0.0.20",) if zone.startswith(f"{_AUTHBL}.") else _ZEN_CODES
+        return ("127.0.0.20",) if is_authbl(zone) else _ZEN_CODES
     return ANY_CODE
+
+
+def is_authbl(zone: str) -> bool:
+    """Whether the list names who guesses passwords."""
+    return _is_spamhaus(zone) and zone.startswith(_AUTHBL)
 
 
 def _is_spamhaus(zone: str) -> bool:

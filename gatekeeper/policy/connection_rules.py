@@ -17,12 +17,18 @@ def dns_listed(event: JudgedEvent, facts: Facts) -> Verdict | None:
     """
     if not isinstance(event, ClientListed):
         return None
-    enough = facts.settings.dnsbl_reject_score - ROUNDING
-    if listed_score(one for one in event.listings if not one.observed) >= enough:
+    if says_enough(event.listings, facts, observed=False):
         return Verdict(Action.REJECT, Reason.DNS_LISTED)
-    if listed_score(event.listings) >= enough:
+    if says_enough(event.listings, facts, observed=True):
         return Verdict(Action.REJECT, Reason.DNS_LISTED, watched=True)
     return None
+
+
+def says_enough(listings: Iterable[Listing], facts: Facts, *, observed: bool) -> bool:
+    """Whether the weights reach `dnsbl_reject_score`, those of lists that are only observed among
+    them or not."""
+    counted = (one for one in listings if observed or not one.observed)
+    return listed_score(counted) >= facts.settings.dnsbl_reject_score - ROUNDING
 
 
 def listed_score(listings: Iterable[Listing]) -> float:

@@ -6,10 +6,12 @@ around it, the password, the account, or the times. Nobody with the right passwo
 for good by what strangers do.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from gatekeeper.events import AuthAttempt, AuthOutcome, AuthResult, JudgedEvent
 from gatekeeper.policy.accounts import Knowledge, Standing
+from gatekeeper.policy.connection_rules import says_enough
 from gatekeeper.policy.facts import Facts, LoginFacts
 from gatekeeper.policy.greylisting import put_off
 from gatekeeper.policy.thresholds import SLACK, against, ban_due
@@ -100,6 +102,23 @@ def suspect_network(event: JudgedEvent, facts: Facts) -> Verdict | None:
     if login is None or not login.network_suspect:
         return None
     return put_off(facts, login, Reason.SUSPECT_NETWORK, strict=True)
+
+
+def auth_listed(event: JudgedEvent, facts: Facts) -> Verdict | None:
+    """Put strangers off whose address lists of guessers name (`dnsbl_reject_score`).
+
+    Nobody with the right password is refused for it: a list is wrong about whoever has an address
+    after a guesser.
+    """
+    login = _stranger(event, facts)
+    if login is None or not isinstance(event, AuthAttempt) or not event.listings:
+        return None
+    if not says_enough(event.listings, facts, observed=True):
+        return None
+    doubt = put_off(facts, login, Reason.AUTH_LISTED, strict=True)
+    if doubt is None or says_enough(event.listings, facts, observed=False):
+        return doubt
+    return replace(doubt, watched=True)
 
 
 def sprayed_password(event: JudgedEvent, facts: Facts) -> Verdict | None:

@@ -85,6 +85,7 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     _on_strangers(Reason.FAMILIAR_GUESSING, login_rules.familiar_guessing),
     _on_strangers(Reason.SUSPECT_SOURCE, login_rules.suspect_source),
     _on_strangers(Reason.SUSPECT_NETWORK, login_rules.suspect_network),
+    _on_strangers(Reason.AUTH_LISTED, login_rules.auth_listed),
     _on_strangers(Reason.SPRAYED_PASSWORD, login_rules.sprayed_password, needs_learning=True),
     _on_strangers(Reason.ACCOUNT_ATTACKED, login_rules.account_attacked, needs_learning=True),
     _on_strangers(Reason.ATTACK_LEVEL, login_rules.attack_level, needs_learning=True),

@@ -13,7 +13,7 @@ from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Dialogue, Service
 from gatekeeper.session.handshake import read_hello, send_alert
 from gatekeeper.sessions import End, Phase, Session, SessionTable
-from gatekeeper.settings import TlsMode
+from gatekeeper.settings import AskedOn, TlsMode
 from gatekeeper.verdict import PASS, Action, Verdict
 from gatekeeper.wire.need_more import NeedMore
 from gatekeeper.wire.proxy_header import ProxyHeader, read_proxy_header
@@ -140,7 +140,9 @@ async def _screened(dialogue: Dialogue) -> Verdict:
     """The verdict on what is asked about a client of port 25 before anything is done for it: until
     here it has cost the backend nothing."""
     screen = dialogue.service.screen
-    listings = () if screen is None else await screen.listings(dialogue.session.client)
+    if screen is None:
+        return PASS
+    listings = await screen.listings(dialogue.session.client, AskedOn.CONNECT)
     return await dialogue.judge(ClientListed(listings)) if listings else PASS
 
 

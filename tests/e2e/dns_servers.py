@@ -76,13 +76,13 @@ def dns(base: Path) -> Iterator[Dns]:
 
 @contextmanager
 def _rbldnsd(base: Path, port: int) -> Iterator[None]:
-    arguments = []
+    arguments: list[str | Path] = ["/usr/sbin/rbldnsd", "-n", "-u", "nobody", "-w", base]
+    arguments += ["-b", f"127.0.0.1/{port}"]
     for zone, (kind, data) in ZONES.items():
         (base / zone).write_text(SOA + data)
         arguments.append(f"{zone}:{kind}:{zone}")
     log = base / "rbldnsd.log"
-    command = ["/usr/sbin/rbldnsd", "-n", "-u", "nobody", "-w", base, "-b", f"127.0.0.1/{port}"]
-    process = start([*command, *arguments], log)
+    process = start(arguments, log)
     try:
         wait_ready(process, lambda: "started" in log.read_text(), log)
         yield
