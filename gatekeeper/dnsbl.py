@@ -16,7 +16,7 @@ from typing import Final
 import trio
 
 from gatekeeper.abc import Resolver
-from gatekeeper.errors import ResolverError
+from gatekeeper.errors import ResolverError, ResolverOverloaded
 from gatekeeper.events import Client, Listing
 from gatekeeper.policy.blocklists import (
     CodeFilter,
@@ -188,6 +188,8 @@ class Blocklists:
     ) -> None:
         try:
             answer = await self._resolver.resolve(question)
+        except ResolverOverloaded:  # a flood of clients must not switch lists off
+            self.unanswered += 1
         except ResolverError as failure:
             self._failed(zone, inquiry.client, str(failure))
         else:

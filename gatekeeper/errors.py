@@ -13,6 +13,7 @@ raise, they become a `Violation` event. Every adapter translates library errors 
     │   └── DeadlineExceeded   the peer was too slow for this phase
     ├── BackendUnavailable     no backend could be reached, or it broke its protocol
     ├── ResolverError          DNS gave no answer
+    │   └── ResolverOverloaded it was not asked: too many questions are under way
     ├── EnforcerError          the kernel process or the kernel refused
     └── StoreError             durable state could not be read or written
 """
@@ -66,6 +67,10 @@ class ResolverError(GatekeeperError):
 
     The text never holds the name that was asked for: it may hold a key.
     """
+
+
+class ResolverOverloaded(ResolverError):
+    """Nobody was asked, because too much is being asked: it says nothing of any server."""
 
 
 class EnforcerError(GatekeeperError):

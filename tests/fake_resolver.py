@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from gatekeeper.errors import ResolverError
+from gatekeeper.errors import ResolverError, ResolverOverloaded
 from gatekeeper.records import Answer, Question, RecordType
 
 LONGEST_LABEL = 63  # RFC 1035 2.3.4
@@ -23,6 +23,7 @@ class FakeResolver:
     delay_s: float = 0.0
     delays_s: dict[str, float] = field(default_factory=dict)  # name, in place of `delay_s`
     remembered: set[Question] = field(default_factory=set)  # known without asking
+    overloaded: bool = False
     asked: list[str] = field(default_factory=list)
 
     def put(self, name: str, *records: str, type_: RecordType = RecordType.A) -> None:
@@ -36,6 +37,8 @@ class FakeResolver:
             not 1 <= len(label) <= LONGEST_LABEL for label in name.split(".")
         ):
             raise ResolverError("not a name DNS can be asked for")
+        if self.overloaded:
+            raise ResolverOverloaded("too many questions are under way")
         self.asked.append(name)
         delay_s = self.delays_s.get(name, self.delay_s)
         if name in self.silent:

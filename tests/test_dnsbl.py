@@ -335,6 +335,18 @@ async def test_failures_of_servers_switch_off_as_silence_does(autojump_clock: ob
     assert len(desk.dns.asked) == FAILURES
 
 
+async def test_a_flood_of_questions_switches_nothing_off(autojump_clock: object) -> None:
+    desk = Desk(ONE)
+    desk.everybody("one.example", "127.0.0.2")
+    desk.dns.overloaded = True
+    for number in range(1, 3 * FAILURES):
+        assert await desk.ask(number) == ()
+    assert desk.blocklists.unanswered == 3 * FAILURES - 1
+    desk.dns.overloaded = False
+    assert len(await desk.ask(100)) == 1
+    assert desk.told == []
+
+
 async def test_one_client_switches_nothing_off(autojump_clock: object) -> None:
     desk = Desk(ONE)
     desk.dns.failures[f"{STEM}.one.example"] = "SERVFAIL"

@@ -10,6 +10,7 @@ from gatekeeper.events import (
     AuthAttempt,
     AuthResult,
     ConnectionOpened,
+    Listing,
     RcptResult,
     Violation,
     ViolationKind,
@@ -46,6 +47,15 @@ async def test_timeline_tells_failures_refusals_and_successes_in_order(bench: Be
         Reason.NONE,
     ]
     assert [entry.at for entry in told(bench)] == [bench.now - 2, bench.now - 1, bench.now]
+
+
+async def test_a_login_from_a_listed_address_is_told_with_what_lists_say(bench: Bench) -> None:
+    listings = (Listing("KEY.authbl.dq.spamhaus.net", ("127.0.0.20",), 1.0, name="AuthBL"),)
+    attempt = AuthAttempt("PLAIN", "ann", secret=Secret(b"guess"), listings=listings)
+    verdict = await bench.guard.judge(attempt, client())
+    assert (verdict.action, verdict.reason) == (Action.DEFER, Reason.AUTH_LISTED)
+    [entry] = told(bench)
+    assert entry.what == "login, listed: KEY.authbl.dq.spamhaus.net=127.0.0.20(AuthBL)"
 
 
 async def test_what_happened_at_one_instant_is_told_in_the_order_it_happened(

@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from gatekeeper.abc import Resolver
-from gatekeeper.errors import ResolverError
+from gatekeeper.errors import ResolverError, ResolverOverloaded
 from gatekeeper.policy.answer_cache import AnswerCache
 from gatekeeper.records import Answer, Question
 
@@ -78,7 +78,7 @@ class SharedResolver:
         if self._nursery is None:
             raise ResolverError("the resolver is not running")
         if len(self._flights) >= MAX_FLIGHTS:
-            raise ResolverError("too many questions are under way")
+            raise ResolverOverloaded("too many questions are under way")
         flight = self._flights[question] = _Flight()
         self.asked += 1
         self._nursery.start_soon(self._fly, question, flight)
