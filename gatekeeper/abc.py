@@ -28,6 +28,8 @@ class Lift:
 
 
 BanChange = Ban | Lift
+End = tuple[Prefix, Scope, float]
+"""A prefix kept out of a scope, and the Unix time when that ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Enforcer(Protocol):
         """
         ...
 
-    async def fill(self, ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> None:
+    async def fill(self, ends: Iterable[End], now: float) -> None:
         """Hold each prefix in its scope until its instant, in Unix time; what is held already keeps
         its time. For many: it costs a fraction of `apply`. Raises `EnforcerError`; then some may
         be held."""
@@ -137,6 +139,11 @@ class Store(Protocol):
         `after` the last ban of another; empty where there are no more. What is recorded between two
         pages may be among the later ones or not. Raises `StoreError`.
         """
+        ...
+
+    async def ends(self, now: float, after: End | None = None) -> list[End]:
+        """Of the bans in force at Unix time `now` only what an Enforcer needs, in a fraction of the
+        time; pages as `load` has them. Raises `StoreError`."""
         ...
 
     async def record(self, changes: Sequence[BanChange], now: float) -> None:

@@ -14,13 +14,14 @@ from typing import Final
 
 import trio
 
-from gatekeeper.abc import Store
+from gatekeeper.abc import End, Store
 from gatekeeper.account_secret import account_secret
-from gatekeeper.ban import Ban
+from gatekeeper.ban import Ban, Scope
 from gatekeeper.errors import GatekeeperError, StoreError
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
 from gatekeeper.policy.recollection import recall
+from gatekeeper.prefix import Prefix
 from gatekeeper.settings import Settings
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.sqlite import SqliteStore
@@ -28,11 +29,8 @@ from gatekeeper.store.sqlite import SqliteStore
 SLICE: Final = 500  # bans taken in before others have their turn, some 2 ms
 
 OnHealth = Callable[[GatekeeperError | None], None]
-Follow = Callable[[list[Ban]], Awaitable[None]]
-
-
-async def _nobody(_page: list[Ban]) -> None:
-    """Nobody follows the reading."""
+Follow = Callable[[list[End]], Awaitable[None]]
+Key = tuple[Prefix, Scope]
 
 
 class Restore:
@@ -43,30 +41,29 @@ class Restore:
         self._ledger = ledger
         self._on_health = on_health
         self._last: Ban | None = None  # that was read
-        self._first: list[Ban] = []  # taken in by `begin`, and not followed yet
+        self._first: frozenset[Key] = frozenset()  # taken in by `begin`
         self._scope = trio.CancelScope()
 
     async def begin(self) -> None:
         """Take in the first page. Raises `StoreError`."""
-        self._first = await self._take_page()
+        self._first = frozenset((ban.prefix, ban.scope) for ban in await self._take_page())
 
-    async def run(self, follow: Follow = _nobody) -> int:
+    async def run(self, follow: Follow | None = None) -> int:
         """Take in the rest; how many bans it was. Never raises: where the Store fails, `on_health`
-        hears why, and what came until then stays. `follow` is awaited with each page taken in, the
-        first one too, as far as its bans still are.
+        hears why, and what came until then stays.
 
+        Before that the ends of all bans are read, for they alone are read quickly, and `follow` is
+        awaited with each page of them: the kernel has them seconds before the Ledger.
         What is lifted from the moment this is called is not brought back by a later page. If
         cancelled, the pages until then are in.
         """
         count = 0
         try:
             with self._scope, self._ledger.restoring():
-                if first := self._still_in_force():
-                    await follow(first)
+                if follow is not None:
+                    await self._lead(follow)
                 while self._last is not None:
-                    page = await self._take_page()
-                    count += len(page)
-                    await follow(page)
+                    count += len(await self._take_page())
         except StoreError as error:
             self._on_health(error)
         return count
@@ -80,10 +77,18 @@ class Restore:
         """Whether `stop` was called: the Ledger may lack what the Store has."""
         return self._scope.cancel_called
 
-    def _still_in_force(self) -> list[Ban]:
-        first, self._first = self._first, []
-        remaining_s = self._ledger.remaining_s
-        return [ban for ban in first if remaining_s(ban.prefix, ban.scope) is not None]
+    async def _lead(self, follow: Follow) -> None:
+        last = None
+        while page := await self._store.ends(time.time(), last):
+            last = page[-1]
+            await follow([end for end in page if self._still_is(end)])
+
+    def _still_is(self, end: End) -> bool:
+        prefix, scope, _ = end
+        if self._ledger.lifted_meanwhile(prefix, scope):
+            return False
+        known = (prefix, scope) in self._first
+        return not known or self._ledger.remaining_s(prefix, scope) is not None
 
     async def _take_page(self) -> list[Ban]:
         page = await self._store.load(time.time(), self._last)

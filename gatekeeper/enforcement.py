@@ -9,8 +9,8 @@ from typing import Final
 
 import trio
 
-from gatekeeper.abc import Dialler, Enforcer
-from gatekeeper.ban import Ban, Scope
+from gatekeeper.abc import Dialler, End, Enforcer
+from gatekeeper.ban import Scope
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer
@@ -35,7 +35,7 @@ FLOOD_BAN_S: Final = 600.0  # the kernel's own lasts a minute; this one is liste
 class Enforcement:
     """One for the process. `clock` gives Unix time.
 
-    `pages` takes the Store's bans as they come into the Ledger, and is closed behind them; then
+    `pages` takes the ends of the Store's bans as they are read, and is closed behind them; then
     `restored` is to be set, for what the kernel holds besides is looked at only then.
     """
 
@@ -50,7 +50,7 @@ class Enforcement:
         clock: Callable[[], float],
     ) -> None:
         self.restored = trio.Event()
-        self.pages, self._pages = trio.open_memory_channel[list[Ban]](_PAGES_WAITING)
+        self.pages, self._pages = trio.open_memory_channel[list[End]](_PAGES_WAITING)
         self._settings = settings
         self._ledger = ledger
         self._guard = guard
@@ -92,17 +92,19 @@ class Enforcement:
 
     async def _take_pages(self) -> None:
         """Put the Store's bans into the kernel while they are read, where it has none: after a
-        boot. Where it kept them, or fails, the comparison sees to the rest."""
+        boot. Where it kept them, or fails, the comparison sees to the rest.
+
+        The Ledger does not know all of them yet; the kernel process has its own never list."""
         bare = None
         async for page in self._pages:
             if self._client is None or bare is False or not page:
                 continue
             try:
                 if bare is None:
-                    last = page[-1]
-                    bare = await self._client.remaining_s(last.prefix, last.scope) is None
+                    prefix, scope, _ = page[-1]
+                    bare = await self._client.remaining_s(prefix, scope) is None
                 if bare:
-                    await self.reconciler.fill([(it.prefix, it.scope, it.until) for it in page])
+                    await self.reconciler.fill(page)
             except EnforcerError:
                 bare = False
 

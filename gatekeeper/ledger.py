@@ -237,6 +237,10 @@ class Ledger:
             if _has_table(ban.prefix) and not self._never.overlaps(ban.prefix):
                 self._put(ban, now, if_later=True)
 
+    def lifted_meanwhile(self, prefix: Prefix, scope: Scope) -> bool:
+        """Whether this was lifted since `restoring` began: whatever a Store says, it is no ban."""
+        return self._lifted is not None and (prefix, scope) in self._lifted
+
     def prune(self) -> None:
         """Forget what is past memory, a bounded part of it: to be called now and then.
 

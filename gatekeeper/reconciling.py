@@ -24,7 +24,7 @@ from typing import Final
 
 import trio
 
-from gatekeeper.abc import BanChange, Enforcer, HeldBan, Lift
+from gatekeeper.abc import BanChange, End, Enforcer, HeldBan, Lift
 from gatekeeper.ban import Origin, Scope
 from gatekeeper.errors import EnforcerError
 from gatekeeper.ledger import Ledger
@@ -42,7 +42,6 @@ FIRST_PAUSE_S: Final = 0.2
 MAX_PAUSE_S: Final = 5.0
 _BETWEEN_PAGES: Final = 2_000  # keys looked at before others have their turn
 
-End = tuple[Prefix, Scope, float]
 Key = tuple[Prefix, Scope]
 
 
@@ -177,8 +176,8 @@ class Reconciler:
         return repairs
 
     async def fill(self, ends: Sequence[End]) -> None:
-        """Have the kernel hold these bans of the Ledger's, as far as they still are. Raises
-        `EnforcerError`; then some may be held."""
+        """Have the kernel hold these bans of the Ledger's, or of a Store's that come into it soon,
+        as far as they still are. Raises `EnforcerError`; then some may be held."""
         overtaken: list[BanChange] = []
         unsubscribe = self._ledger.subscribe(overtaken.append)
         try:

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from gatekeeper import durable
+from gatekeeper.abc import End
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.durable import Restore
 from gatekeeper.errors import GatekeeperError, StoreError
@@ -46,6 +47,15 @@ class PagedStore(MemoryStore):
         self.fails = fails
         self.may_go_on = trio.Event()
 
+    async def ends(self, now: float, after: End | None = None) -> list[End]:
+        """The same pages."""
+        number = 0
+        if after is not None:
+            pages = enumerate(self.pages, 1)
+            number = next(n for n, page in pages if page[-1].prefix == after[0])
+        page = self.pages[number] if number < len(self.pages) else []
+        return [(ban.prefix, ban.scope, ban.until) for ban in page]
+
     async def load(self, now: float, after: Ban | None = None) -> list[Ban]:
         """The page behind `after`."""
         if after is None:
@@ -72,7 +82,7 @@ async def test_the_first_page_is_in_before_the_others() -> None:
 
 
 async def test_each_page_is_followed_as_far_as_its_bans_still_are() -> None:
-    """The first one too: to the kernel it is as new as the others."""
+    """All of them before the Ledger has more than the first page."""
     ledger = new_ledger()
     store = PagedStore([[stored(1), stored(2)], [stored(3)]])
     store.may_go_on.set()
@@ -80,13 +90,17 @@ async def test_each_page_is_followed_as_far_as_its_bans_still_are() -> None:
     await restore.begin()
     ledger.lift(host(1), Scope.AUTH)
     followed: list[list[Prefix]] = []
+    known: list[int] = []
 
-    async def follow(page: list[Ban]) -> None:
-        followed.append([ban.prefix for ban in page])
+    async def follow(page: list[End]) -> None:
+        followed.append([prefix for prefix, _, _ in page])
+        known.append(len(ledger))
+        ledger.lift(host(3), Scope.AUTH)
         await trio.lowlevel.checkpoint()
 
     await restore.run(follow)
-    assert followed == [[host(2)], [host(3)], []]
+    assert followed == [[host(2)], []]
+    assert known == [1, 1]
 
 
 async def test_an_empty_store_is_restored_at_once() -> None:

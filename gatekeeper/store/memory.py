@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from gatekeeper.abc import BanChange
+from gatekeeper.abc import BanChange, End
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import FamiliarPair, Learned, Memory, SourceScore, Unlocked
@@ -31,6 +31,13 @@ class MemoryStore:
         if after is not None:
             return []
         return [ban for ban in self._bans.values() if self._of_interest(ban, now)]
+
+    async def ends(self, now: float, after: End | None = None) -> list[End]:
+        """See `gatekeeper.abc.Store.ends`; all in one page. Never raises."""
+        if after is not None:
+            return []
+        bans = self._bans.values()
+        return [(ban.prefix, ban.scope, ban.until) for ban in bans if ban.until > now]
 
     async def record(self, changes: Sequence[BanChange], now: float) -> None:
         """See `gatekeeper.abc.Store.record`; never raises."""

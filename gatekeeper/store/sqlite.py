@@ -17,10 +17,10 @@ from typing import Final, Self, TypeVar
 
 import trio
 
-from gatekeeper.abc import BanChange
+from gatekeeper.abc import BanChange, End
 from gatekeeper.ban import Ban, Origin, Scope
 from gatekeeper.errors import StoreError
-from gatekeeper.prefix import Prefix
+from gatekeeper.prefix import Prefix, pack_address
 from gatekeeper.remembered import Memory
 from gatekeeper.store import memory_rows
 from gatekeeper.store.schema import prepare
@@ -37,6 +37,10 @@ PAGE: Final = 5_000  # bans read in one go: some 15 ms in the thread, 2 MB as re
 # would find, once for each page.
 _SELECT: Final = (
     "SELECT prefix, scope, reason, level, since, until, origin, note FROM ban"
+    " WHERE (prefix, scope) > (?, ?) AND +until > ? ORDER BY prefix, scope LIMIT ?"
+)
+_SELECT_ENDS: Final = (
+    "SELECT prefix, scope, until FROM ban"
     " WHERE (prefix, scope) > (?, ?) AND +until > ? ORDER BY prefix, scope LIMIT ?"
 )
 _SCOPES: Final = {scope.value: scope for scope in Scope}
@@ -77,6 +81,10 @@ class SqliteStore:
         """See `gatekeeper.abc.Store.load`; pages of at most `PAGE`."""
         oldest = now - self._memory_s
         return await self._in_thread(lambda: _select(self._connection, oldest, after))
+
+    async def ends(self, now: float, after: End | None = None) -> list[End]:
+        """See `gatekeeper.abc.Store.ends`; pages of at most `PAGE`."""
+        return await self._in_thread(lambda: _select_ends(self._connection, now, after))
 
     async def record(self, changes: Sequence[BanChange], now: float) -> None:
         """See `gatekeeper.abc.Store.record`; one transaction."""
@@ -149,6 +157,22 @@ def _select(connection: sqlite3.Connection, oldest: float, after: Ban | None) ->
     return [_ban(row) for row in rows]
 
 
+def _select_ends(connection: sqlite3.Connection, now: float, after: End | None) -> list[End]:
+    key = ("", "") if after is None else (str(after[0]), after[1].value)
+    rows = connection.execute(_SELECT_ENDS, (*key, now, PAGE)).fetchall()
+    try:
+        return [(_prefix(prefix), _SCOPES[scope], until) for prefix, scope, until in rows]
+    except (ValueError, KeyError) as error:
+        raise sqlite3.DatabaseError(f"a row makes no sense: {error}") from error
+
+
+def _prefix(text: str) -> Prefix:
+    """As `Prefix.parse`; half a million times at a start, most of them single addresses."""
+    if "/" in text or ":" in text:
+        return Prefix.parse(text)
+    return Prefix(pack_address(text), 32)
+
+
 def _write(
     connection: sqlite3.Connection, changes: Sequence[BanChange], now: float, oldest: float
 ) -> None:
@@ -193,7 +217,7 @@ def _ban(row: tuple[str, str, str, int, float, float, str, str]) -> Ban:
     prefix, scope, reason, level, since, until, origin, note = row
     try:
         return Ban(
-            Prefix.parse(prefix),
+            _prefix(prefix),
             _SCOPES[scope],
             _REASONS[reason],
             level,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatekeeper.abc import Lift, Store
+from gatekeeper.abc import End, Lift, Store
 from gatekeeper.ban import Ban, Origin, Scope
 from gatekeeper.policy.accounts import FAMILIAR_S
 from gatekeeper.prefix import Prefix
@@ -123,6 +123,24 @@ class StoreContract:
             loaded += page
         assert len(loaded) == len(made)
         assert set(loaded) == set(made)
+
+    async def test_ends_are_those_of_the_bans_in_force(self, store: Store) -> None:
+        made = [
+            ban(Prefix(i.to_bytes(4, "big"), 32), scope, until=NOW + i - 100)
+            for i in range(3_001)
+            for scope in Scope
+        ]
+        await store.record([*made, ban(V6), ban(Prefix.parse("192.0.2.0/24"))], NOW)
+        ends: list[End] = []
+        while page := await store.ends(NOW, ends[-1] if ends else None):
+            ends += page
+        loaded: list[Ban] = []
+        while bans := await store.load(NOW, loaded[-1] if loaded else None):
+            loaded += bans
+        assert len(ends) == len(set(ends))
+        assert set(ends) == {
+            (one.prefix, one.scope, one.until) for one in loaded if one.until > NOW
+        }
 
     # -- what is remembered -----------------------------------------------------------------
 
