@@ -24,6 +24,7 @@ from gatekeeper.config import load
 from gatekeeper.console import Console
 from gatekeeper.control import SOCKET_NAME
 from gatekeeper.control import serve as serve_control
+from gatekeeper.domains_tree import DomainsFollower
 from gatekeeper.durable import Restore, load_account_secret, open_store
 from gatekeeper.enforce.transparent import end_keeper
 from gatekeeper.enforcement import Enforcement
@@ -34,7 +35,8 @@ from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
 from gatekeeper.pausing import Pause
-from gatekeeper.prefix import entity
+from gatekeeper.policy.domains import Domains
+from gatekeeper.prefix import Prefix, entity
 from gatekeeper.propagation import store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
@@ -54,6 +56,7 @@ from gatekeeper.startup import (
 from gatekeeper.stuck import Lookout
 from gatekeeper.verdict import Reason
 
+DOMAINS_WAIT_S: Final = 10.0  # a larger tree is read on beside the first sessions
 DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 GC_THRESHOLD: Final = 20_000  # new container objects before the youngest are looked at
 PRUNE_S: Final = 60.0
@@ -105,9 +108,8 @@ class App:
             on_end=self._table.remove,
             on_fault=self._table.fault,
         )
-        self._ledger = Ledger(
-            settings.policy, never_banned(settings), time.time, block=settings.block
-        )
+        never = never_banned(settings)
+        self._ledger = Ledger(settings.policy, never, time.time, block=settings.block)
         self._guard = Guard(
             settings,
             self._ledger,
@@ -131,7 +133,8 @@ class App:
             self._health,
             clock=time.time,
         )
-        self._dns = Dns(settings, exempt=self._ledger.exempt, on_zone=told.zone)
+        self._dns = Dns(settings, exempt=self._exempt, on_zone=told.zone)
+        self._domains = DomainsFollower(settings.domains.root, self._take_domains, told.domains)
         self._server: Server | None = None
 
     # -- life -------------------------------------------------------------------------------
@@ -180,6 +183,9 @@ class App:
         outer.start_soon(pause.run)
         outer.start_soon(self._breaker.run)
         outer.start_soon(self._dns.resolver.run)
+        outer.start_soon(self._domains.run)
+        with trio.move_on_after(DOMAINS_WAIT_S):
+            await self._domains.looked.wait()
         path = self._settings.run_dir / SOCKET_NAME
         await outer.start(serve_control, path, self._console(pause).control(), self._log)
         async with trio.open_nursery() as sessions:
@@ -286,6 +292,7 @@ class App:
         self._settings, self._services = settings, services
         self._guard.reconfigure(settings)
         self._dns.reconfigure(settings)
+        self._domains.reconfigure(settings.domains.root)
         self._idlers.reconfigure(settings)
         self._ledger.spare(never_banned(settings))
         self._ledger.block(settings.block)
@@ -314,6 +321,14 @@ class App:
 
     # -- adapters ---------------------------------------------------------------------------
 
+    def _take_domains(self, domains: Domains | None) -> None:
+        self._guard.domains = domains
+
+    def _exempt(self, client: Prefix) -> bool:
+        """Whether no list is asked about a client, whomever it writes to."""
+        domains = self._guard.domains
+        return self._ledger.exempt(client) or (domains is not None and domains.exempts(client))
+
     def _steady(self) -> float:
         """Unix time that goes on evenly, whatever is done to the system's clock: what scores and
         familiarity go by. Bans go by the system's own, as the kernel's elements do."""
@@ -332,6 +347,7 @@ class App:
             "relayed": len(self._relay),
             "idling": len(self._idlers),
             **self._dns.report(),
+            **self._domains.report(),
             "accepted": server.accepted if server else 0,
             "refused_banned": server.refused_banned if server else 0,
             "enforcer_health": self._prepared.without_kernel or self._health.state("enforcer"),

@@ -6,6 +6,7 @@ clear.
 """
 
 from collections import Counter
+from typing import Final
 
 import trio
 
@@ -18,6 +19,7 @@ from gatekeeper.events import (
     Client,
     ClientListed,
     JudgedEvent,
+    RcptAttempt,
     Violation,
 )
 from gatekeeper.log import Log
@@ -27,6 +29,11 @@ from gatekeeper.reconciling import Repair
 from gatekeeper.remembered import AccountLock
 from gatekeeper.sessions import End, Session
 from gatekeeper.verdict import Reason, Verdict
+
+# What the operator wrote in his files refused it: he wants to know whom.
+_BY_ITS_DOMAIN: Final = frozenset(
+    {Reason.UNKNOWN_USER, Reason.SENDER_BLACKLISTED, Reason.CLIENT_BLACKLISTED}
+)
 
 
 class Chronicle:
@@ -78,6 +85,8 @@ class Chronicle:
         more = {}
         if isinstance(event, ClientListed | AuthAttempt) and event.listings:
             more["listed"] = " ".join(map(str, event.listings))
+        if isinstance(event, RcptAttempt) and verdict.reason in _BY_ITS_DOMAIN:
+            more |= {"sender": event.reverse_path or "", "recipient": event.forward_path}
         self._log.event(
             "verdict" if enforced else "would-verdict",
             action=verdict.action.name.lower(),
@@ -173,6 +182,13 @@ class Chronicle:
             self._log.warning("zone-off", zone=zone, why=why)
         else:
             self._log.event("zone-on", zone=zone)
+
+    def domains(self, path: str, why: str) -> None:
+        """A part of the domains' files is of no use, or is again, where `why` is empty."""
+        if why:
+            self._log.warning("domains", why=why, path=path)
+        else:
+            self._log.event("domains", why="mended", path=path)
 
     def overload(self, what: str) -> None:
         """Accepting is suspended for a moment."""

@@ -32,6 +32,7 @@ class Client:
     entity: Prefix  # the /32, or the /64 of an IPv6 address
     listener: str
     protocol: MailProtocol
+    reverse_name: str | None = None  # None: not known; what DNS says the address is called
 
     @property
     def scope(self) -> Scope:
@@ -141,10 +142,14 @@ class AuthOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RcptAttempt:
-    """A recipient, before the backend sees it. `authcid` is empty before a login."""
+    """A recipient, before the backend sees it. `authcid` is empty before a login.
+
+    `reverse_path` is the sender's, empty for the null one and None where no MAIL was accepted.
+    """
 
     forward_path: str
     authcid: str = ""
+    reverse_path: str | None = None
 
 
 class RcptResult(Enum):

@@ -19,10 +19,12 @@ from gatekeeper.events import (
     JudgedEvent,
     RcptAttempt,
     RcptOutcome,
+    RcptResult,
     Violation,
 )
 from gatekeeper.journal import Journal
 from gatekeeper.ledger import Ledger
+from gatekeeper.policy.domains import Domains
 from gatekeeper.policy.evidence import Evidence, Seen
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.keys import Place, place
@@ -78,6 +80,7 @@ class Guard:
         self._ledger = ledger
         self._clock = clock
         self.suspended = False  # see `suspend`
+        self.domains: Domains | None = None  # the operator's files; replaced as they change
         self._rules = tuple(rules)
         self._on_verdict = on_verdict
         self._on_lock = on_lock
@@ -124,8 +127,8 @@ class Guard:
         verdict = self._opinion(event, client, seen.facts)
         if isinstance(event, AuthAttempt):
             verdict, seen = self._after_attempt(event, client, seen, verdict, where, now)
-        elif isinstance(event, RcptAttempt) and verdict.reason is Reason.UNKNOWN_RECIPIENTS:
-            self.evidence.recipient_refused(event, client.scope, where, now)
+        elif isinstance(event, RcptAttempt):
+            verdict, seen = self._after_recipient(event, client, seen, verdict, where, now)
         if seen.lock is not None and isinstance(event, AuthOutcome | RcptOutcome):
             self._on_lock(seen.lock, event.attempt.authcid)
         if verdict.ban:
@@ -200,13 +203,25 @@ class Guard:
             case AuthOutcome():
                 return evidence.outcome(event, where, now)
             case RcptAttempt():
-                return evidence.recipient(event, scope, where, now)
-            case RcptOutcome():
-                return evidence.recipient_outcome(event, scope, where, now)
+                return self._by_domain(evidence.recipient(event, scope, where, now), event, client)
+            case RcptOutcome(attempt=attempt):
+                seen = evidence.recipient_outcome(event, scope, where, now)
+                return self._by_domain(seen, attempt, client)
             case Violation():
                 return evidence.violation(event, scope, where, now)
             case _:
                 return evidence.anything(scope, where, now)
+
+    def _by_domain(self, seen: Seen, event: RcptAttempt, client: Client) -> Seen:
+        """`seen` with what the files of the recipient's domain say, on port 25."""
+        recipient = seen.facts.recipient
+        if self.domains is None or recipient is None or client.scope is not Scope.MX:
+            return seen
+        domain = self.domains.facts(
+            client.address, client.reverse_name, event.reverse_path, event.forward_path
+        )
+        facts = seen.facts._replace(recipient=recipient._replace(domain=domain))
+        return seen._replace(facts=facts)
 
     def _only_watches_bans(self, event: JudgedEvent, client: Client) -> bool:
         """Whether a ban is not carried out; then the Event is judged as without it."""
@@ -278,6 +293,25 @@ class Guard:
             verdict = strongest([verdict, self._opinion(event, client, seen.facts, before)])
         if Action.DECOY <= verdict.action <= Action.REJECT:
             verdict = Verdict(verdict.action, verdict.reason, tarpit_s(seen.facts))
+        return verdict, seen
+
+    def _after_recipient(
+        self,
+        event: RcptAttempt,
+        client: Client,
+        seen: Seen,
+        verdict: Verdict,
+        where: Place,
+        now: float,
+    ) -> tuple[Verdict, Seen]:
+        """Count a recipient that is refused here as the backend's refusal of it would be: whoever
+        harvests gains nothing by being answered without the backend."""
+        if verdict.reason is Reason.UNKNOWN_RECIPIENTS:
+            self.evidence.recipient_refused(event, client.scope, where, now)
+        elif verdict.reason is Reason.UNKNOWN_USER:
+            outcome = RcptOutcome(event, RcptResult.UNKNOWN)
+            seen = self._see(outcome, client, where, now)
+            verdict = strongest([verdict, self._opinion(outcome, client, seen.facts)])
         return verdict, seen
 
     def _ban(

@@ -175,6 +175,13 @@ class DnsblSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainsSettings:
+    """Where the files about the operator's domains are (`gatekeeper.domains_tree`)."""
+
+    root: Path | None = None  # nothing is read where None
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySettings:
     """The policy's numbers; each is explained where its Rule is (`gatekeeper.policy`)."""
 
@@ -272,4 +279,5 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
     dnsbl: tuple[DnsblSettings, ...] = ()
+    domains: DomainsSettings = field(default_factory=DomainsSettings)
     files: tuple[Path, ...] = ()  # what was read, for `check` and the log

@@ -50,6 +50,10 @@ class Reason(Enum):
     # Recipients:
     RECIPIENT_RATE = "recipient-rate"  # of an address or an account
     ACCOUNT_HELD = "account-held"  # it behaves like a stolen one
+    # Recipients, by the files of their domains:
+    UNKNOWN_USER = "unknown-user"  # they name no such user
+    SENDER_BLACKLISTED = "sender-blacklisted"
+    CLIENT_BLACKLISTED = "client-blacklisted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ LEVELS: Final = {
     "host": 3,
     "stuck": 3,
     "dnsbl": 3,
+    "domains_tree": 3,
     "resolver": 3,
     "ledger": 4,
     "banning": 4,

@@ -15,6 +15,7 @@ from gatekeeper.settings import (
     BackendSettings,
     DnsblSettings,
     DnsSettings,
+    DomainsSettings,
     EnforceSettings,
     LimitSettings,
     ListenerSettings,
@@ -30,7 +31,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "config.md"
 PAIR: Names = {"pairs": ["certificate", "private_key"]}
 
 NOT_TOP_LEVEL = ["tls", "listeners", "backends", "enforce", "store", "policy", "limits", "files"]
-NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl"]
+NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl", "domains"]
 
 # Section of the document, record, and the fields whose keys have other names.
 SECTIONS: list[tuple[str, type, Names]] = [
@@ -42,6 +43,7 @@ SECTIONS: list[tuple[str, type, Names]] = [
     ("`[enforce]`", EnforceSettings, {}),
     ("`[dns]`", DnsSettings, {}),
     ("`[[dnsbl]]`", DnsblSettings, {}),
+    ("`[domains]`", DomainsSettings, {}),
     ("`[policy]`", PolicySettings, {}),
     ("`[account.NAME]`", AccountSettings, {}),
     ("`[limits]`", LimitSettings, {}),

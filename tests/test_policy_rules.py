@@ -19,6 +19,7 @@ from gatekeeper.events import (
     ViolationKind,
 )
 from gatekeeper.policy.accounts import Knowledge, Standing
+from gatekeeper.policy.domains import DomainFacts
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.rules import BUILT_IN, BuiltIn, banned, violations
 from gatekeeper.verdict import Action, Reason, Verdict
@@ -50,6 +51,7 @@ DAMNING: tuple[Facts, ...] = (
     of_login(sprayed=True, attacked=True, lane_locked=True, level_high=True, network_suspect=True),
     of_recipient(unknown=10**6, mostly_unknown=True, none_accepted=True),
     of_recipient(held=True, over_rate=True),
+    of_recipient(domain=DomainFacts(True, True, True)),
 )
 
 

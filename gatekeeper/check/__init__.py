@@ -13,6 +13,7 @@ from pathlib import Path
 from gatekeeper.check.backends import check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.dns import check_dns
+from gatekeeper.check.domains import check_domains
 from gatekeeper.check.finding import Finding, Severity
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
 from gatekeeper.check.running import check_running
@@ -36,6 +37,7 @@ def check(settings: Settings, *, with_dns: bool = False) -> list[Finding]:
         *check_certificates(settings.tls, settings.hostname, time.time()),
         *check_ports(settings, running=running),
         *check_directories(settings),
+        *check_domains(settings),
         *check_secrecy(settings),
         *check_reach(settings),
         *check_kernel(settings),

@@ -42,6 +42,11 @@ WHY: Final[Mapping[Reason, str]] = {
     " wrongly listed has to ask the list, or you put the address in allow",
     Reason.RECIPIENT_RATE: "it has had the recipients an address or an account may have for now",
     Reason.ACCOUNT_HELD: "the account behaves like a stolen one, so it may not send",
+    Reason.UNKNOWN_USER: "the files of the recipient's domain name no such user ([domains])",
+    Reason.SENDER_BLACKLISTED: "the files of the recipient's domain, or of _global_, have the"
+    " sender in blacklisted/",
+    Reason.CLIENT_BLACKLISTED: "the files of the recipient's domain, or of _global_, have the"
+    " client's address or the end of its name in blacklisted/",
 }
 HELD_BECAUSE: Final = {
     "new-networks": "it logged in from several networks it was never seen in within an hour",

@@ -21,6 +21,7 @@ from gatekeeper.settings import (
     CertificatePair,
     DnsblSettings,
     DnsSettings,
+    DomainsSettings,
     EnforceSettings,
     LimitSettings,
     ListenerSettings,
@@ -88,6 +89,7 @@ def build(top: Section, files: tuple[Path, ...]) -> Settings:
         limits=_numbers(top.section("limits"), LimitSettings()),
         dns=_dns(top.section("dns")),
         dnsbl=tuple(_dnsbl(one) for one in top.sections("dnsbl", "[[dnsbl]]")),
+        domains=_domains(top.section("domains")),
         files=files,
     )
     top.done()
@@ -209,6 +211,12 @@ def _dnsbl(section: Section) -> DnsblSettings:
         section.blame("zone", f'{settings.zone} is asked with a key: write key = "…"')
     if is_authbl(settings.zone) and settings.on is not AskedOn.AUTH:
         section.blame("zone", f'{settings.zone} is about logins: write on = "auth"')
+    section.done()
+    return settings
+
+
+def _domains(section: Section) -> DomainsSettings:
+    settings = DomainsSettings(section.take("root", values.path, DomainsSettings().root))
     section.done()
     return settings
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gatekeeper.ban import Scope
 from gatekeeper.policy.accounts import Knowledge, Standing
+from gatekeeper.policy.domains import SILENT, DomainFacts
 from gatekeeper.settings import PolicySettings
 
 
@@ -47,6 +48,7 @@ class RecipientFacts(NamedTuple):
     mostly_unknown: bool  # more than half of those asked for
     none_accepted: bool
     probe: bool  # one may go to the backend all the same, to see if the sender has mended
+    domain: DomainFacts = SILENT  # what the files of its domain say, on port 25
 
 
 class Facts(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Final
 
 from gatekeeper.ban import Scope
 from gatekeeper.events import JudgedEvent, RcptAttempt, RcptOutcome, RcptResult
+from gatekeeper.policy.domain_rules import as_its_domain_has_it
 from gatekeeper.policy.facts import Facts
 from gatekeeper.verdict import Action, Reason, Verdict
 
@@ -20,11 +21,20 @@ _BAD: Final = frozenset({RcptResult.UNKNOWN, RcptResult.RELAY_DENIED})
 def unknown_recipients(event: JudgedEvent, facts: Facts) -> Verdict | None:
     """Delay, put off and at last ban an address that asks for recipients who do not exist.
 
-    Nothing is held against a logged-in user who mistypes.
+    Nothing is held against a logged-in user who mistypes. A white list of the recipient's domain
+    spares both; to forge a listed sender gains only that, for `harvest_ban` goes by the client.
     """
     recipient = facts.recipient
     if recipient is None or facts.scope is not Scope.MX or facts.banned:
         return None
+    if recipient.domain.whitelisted:
+        return None
+    return as_its_domain_has_it(Reason.UNKNOWN_RECIPIENTS, _unknown(event, facts), facts)
+
+
+def _unknown(event: JudgedEvent, facts: Facts) -> Verdict | None:
+    recipient = facts.recipient
+    assert recipient is not None, "the Rule has looked"
     if isinstance(event, RcptAttempt):
         suspect = recipient.mostly_unknown and recipient.unknown >= facts.settings.harvest_defer
         if not suspect or recipient.probe:
@@ -43,9 +53,12 @@ def harvest_ban(event: JudgedEvent, facts: Facts) -> Verdict | None:
     recipient = facts.recipient
     if recipient is None or facts.scope is not Scope.MX or facts.banned:
         return None
+    if recipient.domain.client_whitelisted:
+        return None
     if recipient.mostly_unknown and recipient.unknown >= facts.settings.harvest_ban:
         first_s = facts.settings.harvest_ban_first_s
-        return Verdict(Action.CLOSE, Reason.UNKNOWN_RECIPIENTS, ban=True, ban_first_s=first_s)
+        ban = Verdict(Action.CLOSE, Reason.UNKNOWN_RECIPIENTS, ban=True, ban_first_s=first_s)
+        return as_its_domain_has_it(Reason.UNKNOWN_RECIPIENTS, ban, facts)
     return None
 
 

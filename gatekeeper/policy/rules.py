@@ -18,7 +18,7 @@ from gatekeeper.events import (
     RcptOutcome,
     Violation,
 )
-from gatekeeper.policy import connection_rules, login_rules, recipient_rules
+from gatekeeper.policy import connection_rules, domain_rules, login_rules, recipient_rules
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.thresholds import ban_due
 from gatekeeper.verdict import Action, Reason, Verdict
@@ -94,4 +94,7 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.harvest_ban, _RCPT),
     BuiltIn(Reason.RECIPIENT_RATE, recipient_rules.recipient_rate, _RCPT),
     BuiltIn(Reason.ACCOUNT_HELD, recipient_rules.account_held, _RCPT),
+    BuiltIn(Reason.CLIENT_BLACKLISTED, domain_rules.client_blacklisted, (RcptAttempt,)),
+    BuiltIn(Reason.SENDER_BLACKLISTED, domain_rules.sender_blacklisted, (RcptAttempt,)),
+    BuiltIn(Reason.UNKNOWN_USER, domain_rules.unknown_user, (RcptAttempt,)),
 )

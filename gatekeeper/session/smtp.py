@@ -72,6 +72,7 @@ _NEUTRALISED: Final = Violation(ViolationKind.SMUGGLING, b"")
 _RCPT_DEFERRED: Final = format_reply(450, "4.7.1", "Recipient not accepted now, try again later")
 _SENDER_DEFERRED: Final = format_reply(451, "4.7.1", "Message not accepted now, try again later")
 _RCPT_REJECTED: Final = format_reply(550, "5.7.1", "Recipient not accepted")
+_RCPT_UNKNOWN: Final = format_reply(550, "5.1.1", "No such user here")
 # It is the account's sending that is held, whoever the recipient is.
 _OF_THE_SENDER: Final = frozenset({Reason.ACCOUNT_HELD, Reason.RECIPIENT_RATE})
 
@@ -81,6 +82,7 @@ class SmtpDialogue(SmtpLegs):
 
     _must_greet = False  # after STARTTLS nothing the client said before counts (RFC 3207 4.2)
     _in_transaction = False
+    _reverse_path: str | None = None  # of the last MAIL the backend took
     _chunking = False  # offered by the backend's last EHLO reply
 
     async def converse(self) -> End:
@@ -106,7 +108,7 @@ class SmtpDialogue(SmtpLegs):
             case Hello():
                 return await self._hello(segment, event)
             case Mail():
-                return await self._mail(segment)
+                return await self._mail(segment, event.reverse_path)
             case Rcpt(forward_path=path):
                 return await self._rcpt(segment, path)
             case Data():
@@ -163,13 +165,15 @@ class SmtpDialogue(SmtpLegs):
             requiretls=secured and backend_secured,
         )
 
-    async def _mail(self, segment: Segment) -> End | None:
+    async def _mail(self, segment: Segment, reverse_path: str) -> End | None:
         reply = await self._exchange(segment)
-        self._in_transaction = self._in_transaction or reply.positive
+        if reply.positive:
+            self._in_transaction, self._reverse_path = True, reverse_path
         return End.BACKEND if reply.code == 421 else None
 
     async def _rcpt(self, segment: Segment, forward_path: str) -> End | None:
-        attempt = RcptAttempt(forward_path, self.session.authcid)
+        sender = self._reverse_path if self._in_transaction else None
+        attempt = RcptAttempt(forward_path, self.session.authcid, sender)
         refused = await self.permits(attempt)
         if refused is not None:
             return await self._rcpt_refused(refused)
@@ -183,7 +187,9 @@ class SmtpDialogue(SmtpLegs):
     async def _rcpt_refused(self, refused: Verdict) -> End | None:
         if refused.action is Action.CLOSE:
             return await self.hang_up()
-        if refused.action is not Action.DEFER:
+        if refused.reason is Reason.UNKNOWN_USER:
+            await self.to_client(_RCPT_UNKNOWN)
+        elif refused.action is not Action.DEFER:
             await self.to_client(_RCPT_REJECTED)
         elif self.logged_in and refused.reason in _OF_THE_SENDER:
             await self.to_client(_SENDER_DEFERRED)
