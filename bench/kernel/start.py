@@ -16,7 +16,7 @@ from gatekeeper.kernel.nfnetlink import Nfnetlink
 COUNT: Final = 500_000
 _QUICK_COUNT: Final = 50_000
 _EVERY_S: Final = 0.05
-_SAMPLED: Final = 100  # every such ban is asked for until the kernel has it
+_SAMPLED: Final = 100  # every such ban is asked for until the kernel has it; then the count
 _READY_S: Final = 60.0
 _STILL_S: Final = 1.5  # without more than the logins' CPU: it has compared
 _LOGINS: Final = 6  # between two looks
@@ -49,8 +49,8 @@ def _first(guard: Guard, ends: Ends, kernel: Nfnetlink, count: int, figures: Fig
     while True:
         while missing and kernel.remaining_ms(missing[-1]) is not None:
             missing.pop()
-        if not missing:
-            break  # counting all would take the kernel longer than holding them did
+        if not missing and counted(kernel) == count:  # by the set's own count: nothing is read
+            break
         if time.perf_counter() - guard.began > _READY_S:
             raise RuntimeError(f"the kernel never held {count} bans: {guard.said()[-1000:]}")
         logins_ms.append(_login(ends))
