@@ -46,10 +46,10 @@ def _pairs(
     for place, (share, colour) in enumerate(zip(shares, (_OURS, _LIGHT), strict=True)):
         values = [_value(results, f"{name}.{share}") for name in names]
         heights = [-row + (0.5 - place) * _BAR for row in range(len(names))]
-        bars = axes.barh(heights, values, _BAR, color=colour, label=share.replace(".", ", "))
+        bars = axes.barh(heights, values, _BAR, color=colour, label=share.removesuffix(".cpu"))
         axes.bar_label(bars, [form.format(value) for value in values], fontsize=7, padding=2)
     axes.set_yticks([-row for row in range(len(names))], list(names.values()))
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    axes.legend(fontsize=7, frameon=False, loc="upper right")
     axes.margins(x=0.14)
 
 
@@ -80,4 +80,4 @@ def _drops(axes: _Axes, results: Results) -> None:
 def _flood(axes: _Axes, results: Results) -> None:
     names = {f"flood.{name}": title.replace(", ", ",\n") for name, title in FLOODED.items()}
     _pairs(axes, names, results, "{:.1f}", ("quiet.cpu", "busy.cpu"))
-    axes.set_title("CPU of the guard, % of a core, quiet and in a flood", fontsize=9)
+    axes.set_title("CPU of the guard, % of a core, quiet and busy with a flood", fontsize=9)
