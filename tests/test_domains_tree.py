@@ -316,8 +316,8 @@ def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     found = looked(tmp_path)
     read: list[str] = []
 
-    def noted(path: Path, kind: lists.Kind, domain: str) -> lists.Contents:
-        read.append(str(path.relative_to(tmp_path)))
+    def noted(path: str, kind: lists.Kind, domain: str) -> lists.Contents:
+        read.append(os.path.relpath(path, tmp_path))
         return lists.read_list(path, kind, domain)
 
     monkeypatch.setattr(tree, "read_list", noted)

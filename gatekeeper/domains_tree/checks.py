@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 from gatekeeper.policy.domains import CHECKS
@@ -19,7 +18,7 @@ _WORD_OCTETS: Final = 64
 Checks = Mapping[Reason, Treatment]
 
 
-def read_checks(directory: Path) -> tuple[Checks | None, list[tuple[str, str]]]:
+def read_checks(directory: str) -> tuple[Checks | None, list[tuple[str, str]]]:
     """What each Rule is for the domain, and what is wrong there: a file's name, and why.
 
     None where no check is named. Without `all`, single checks that are switched on leave the others
@@ -27,13 +26,13 @@ def read_checks(directory: Path) -> tuple[Checks | None, list[tuple[str, str]]]:
     """
     wrong = [
         (entry, f"there is no such check: they are {', '.join(FILES)}")
-        for entry in islice(_names(directory), MAX_ENTRIES)
+        for entry in _names(directory)[:MAX_ENTRIES]
         if entry not in FILES
     ]
     said: dict[str, Treatment] = {}
     for name in FILES:
         try:
-            said[name] = _treatment(directory / name)
+            said[name] = _treatment(f"{directory}/{name}")
         except FileNotFoundError:
             continue
         except ValueError as error:
@@ -45,12 +44,12 @@ def read_checks(directory: Path) -> tuple[Checks | None, list[tuple[str, str]]]:
     return {rule: said.get(rule.value, others) for rule in CHECKS}, wrong
 
 
-def _names(directory: Path) -> list[str]:
+def _names(directory: str) -> list[str]:
     with os.scandir(directory) as entries:
         return [entry.name for entry in islice(entries, 10 * MAX_ENTRIES) if entry.name[0] != "."]
 
 
-def _treatment(path: Path) -> Treatment:
+def _treatment(path: str) -> Treatment:
     """The word in a file; an empty one enforces. Raises `ValueError` or `OSError`."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -14,7 +14,6 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from gatekeeper.policy.domains import BELOW, EVERYBODY
@@ -34,7 +33,7 @@ MAX_FILE_OCTETS: Final = 128 << 20  # `MAX_NAMES` lines of 64 octets, the longes
 MAX_LINE_OCTETS: Final = 1024  # a mailbox in UTF-8 with room to spare (RFC 5321 4.5.3.1)
 MAX_ODD: Final = 10  # entries that are named, of those that are of no use in one list
 
-_BREATH: Final = 500  # entries: less than a millisecond
+_BREATH: Final = 250  # entries: less than a millisecond
 _PAUSE_S: Final = 0.0001  # any time at all lets a waiting thread in
 _ANYWHERE: Final = "list.invalid"
 
@@ -77,7 +76,7 @@ def pace(count: int) -> None:
         time.sleep(_PAUSE_S)
 
 
-def read_list(path: Path, kind: Kind, domain: str) -> Contents:
+def read_list(path: str, kind: Kind, domain: str) -> Contents:
     """All of a list. Takes about a second for each million entries.
 
     Raises `ListUnusable`, or `OSError` where it cannot be read.
@@ -96,13 +95,13 @@ def read_list(path: Path, kind: Kind, domain: str) -> Contents:
             found = _lines(fd)
         if kind.entry is None:
             networks = PrefixSet(_networks(found, odd))
-            return Contents(NameSet(), networks, tuple(odd[:MAX_ODD]))
+            return Contents(NOTHING.names, networks, tuple(odd[:MAX_ODD]))
         keys = array("Q", _keys(found, kind.entry, domain, odd))
     finally:
         os.close(fd)
     names = NameSet(_paced(keys), len(keys))
     files = len(keys) if stat.S_ISDIR(status.st_mode) else 0
-    return Contents(names, PrefixSet(), tuple(odd[:MAX_ODD]), files)
+    return Contents(names, NOTHING.networks, tuple(odd[:MAX_ODD]), files)
 
 
 # -- where entries come from ------------------------------------------------------------------

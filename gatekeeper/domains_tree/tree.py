@@ -51,6 +51,10 @@ UNSETTLED_LOOKS: Final = 12  # a list that changes at each of so many looks is t
 FRESH_S: Final = 2.0  # what was changed so lately may change again within the clock's grain
 
 _CHECKS: Final = "checks"
+_PARENTS: Final = {
+    parent: tuple(kind for kind in KINDS if kind.path.startswith(f"{parent}/"))
+    for parent in ("users", "whitelisted", "blacklisted")
+}
 _LOOKS_APART: Final = 20  # domains, between two pauses
 
 
@@ -97,7 +101,7 @@ class _Slot:
 class _Domain:
     """One directory of the root."""
 
-    directory: Path
+    directory: str  # a string, since of many domains many paths are made at each look
     name: str  # in its one form, empty for `_global_`
     slots: dict[str, _Slot] = field(default_factory=dict)
     lists: DomainLists = NO_LISTS
@@ -170,7 +174,7 @@ class Tree:
             return f"the same domain as {owners[name]}, which is taken"
         if len(self._known) >= MAX_DOMAINS:
             return f"more than {MAX_DOMAINS} domains"
-        self._known[directory] = _Domain(path, name)
+        self._known[directory] = _Domain(str(path), name)
         owners[name] = directory
         return ""
 
@@ -179,20 +183,19 @@ class Tree:
     def _look_at(self, domain: _Domain, *, at_once: bool) -> bool:
         """Bring one domain up to date; whether its lists are others now."""
         changed = False
-        parents: dict[str, _Stamp] = {}
-        for kind in KINDS:
-            parent = kind.path.partition("/")[0]
-            if parent not in parents:
-                parents[parent] = _stamp(domain.directory / parent)
-            above = parents[parent]
-            stamp = above if above.error else _stamp(domain.directory / kind.path)
-            changed |= self._follow(domain, kind.path, kind, stamp, at_once=at_once)
-        stamp = _checks_stamp(domain.directory / _CHECKS)
+        for parent, kinds in _PARENTS.items():
+            above = _stamp(f"{domain.directory}/{parent}")
+            if above.gone and not domain.slots:
+                continue
+            for kind in kinds:
+                stamp = above if above.error else _stamp(f"{domain.directory}/{kind.path}")
+                changed |= self._follow(domain, kind.path, kind, stamp, at_once=at_once)
+        stamp = _checks_stamp(f"{domain.directory}/{_CHECKS}")
         changed |= self._follow(domain, _CHECKS, None, stamp, at_once=at_once)
         if changed:
             domain.lists = _assembled(domain.slots)
         if not domain.slots and _stamp(domain.directory).gone:
-            del self._known[domain.directory.name]
+            del self._known[os.path.basename(domain.directory)]
             return True
         return changed
 
@@ -221,7 +224,7 @@ class Tree:
     def _read(
         self, domain: _Domain, slot: _Slot, path: str, kind: Kind | None, stamp: _Stamp
     ) -> bool:
-        place = domain.directory / path
+        place = f"{domain.directory}/{path}"
         slot.taken = stamp if _settled(stamp) else None
         try:
             if kind is None:
@@ -230,15 +233,15 @@ class Tree:
                 slot.contents = self._bounded(slot, read_list(place, kind, domain.name))
                 odd = list(slot.contents.odd)
         except ListUnusable as error:
-            slot.troubles = (Trouble(str(place), str(error)),)
+            slot.troubles = (Trouble(place, str(error)),)
             return False
         except OSError as error:
             slot.taken = None  # rights may change without a change of what is looked at
-            slot.troubles = (Trouble(str(place), _reason(error)),)
+            slot.troubles = (Trouble(place, _reason(error)),)
             return False
-        slot.troubles = tuple(Trouble(str(place), f"{where}: {why}") for where, why in odd)
+        slot.troubles = tuple(Trouble(place, f"{where}: {why}") for where, why in odd)
         if kind is USERS_VALID and not slot.contents.size and not odd:
-            slot.troubles = (Trouble(str(place), "empty, so it says nothing of anybody"),)
+            slot.troubles = (Trouble(place, "empty, so it says nothing of anybody"),)
         return True
 
     def _bounded(self, slot: _Slot, contents: Contents) -> Contents:
@@ -284,7 +287,7 @@ def _assembled(slots: dict[str, _Slot]) -> DomainLists:
     )
 
 
-def _stamp(path: Path) -> _Stamp:
+def _stamp(path: str) -> _Stamp:
     try:
         status = os.stat(path)
     except OSError as error:
@@ -299,12 +302,12 @@ def _stamp(path: Path) -> _Stamp:
     )
 
 
-def _checks_stamp(directory: Path) -> _Stamp:
+def _checks_stamp(directory: str) -> _Stamp:
     """The directory's and, since a word may change in place, those of the files in it."""
     stamp = _stamp(directory)
     if stamp.error:
         return stamp
-    return stamp._replace(more=tuple(_stamp(directory / name) for name in FILES))
+    return stamp._replace(more=tuple(_stamp(f"{directory}/{name}") for name in FILES))
 
 
 def _settled(stamp: _Stamp) -> bool:

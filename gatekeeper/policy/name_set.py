@@ -12,6 +12,7 @@ from typing import Final, Self
 
 _MASK: Final = 2**64 - 1
 _FEWEST: Final = 8
+_FREE: Final = array("Q", bytes(8 * 4096))  # a power of two
 
 
 def name_key(name: str) -> int:
@@ -30,7 +31,9 @@ class NameSet:
         while size < 2 * most:
             size *= 2
         self._mask = size - 1
-        self._places = array("Q", bytes(8 * size))
+        self._places = array("Q", _FREE[:size])
+        while len(self._places) < size:  # step by step: other threads wait while one step is done
+            self._places.extend(_FREE)
         self._count = 0
         places, mask = self._places, self._mask
         for key in keys:
