@@ -1,6 +1,7 @@
 """The mailboxes every test server knows, and what is planted in them."""
 
 DOMAIN = "example.test"
+SECOND_DOMAIN = "second.test"  # of which Postfix takes all mail
 # Marked so that a search for them in logs and databases finds no innocent word.
 PASSWORDS = {
     f"alice@{DOMAIN}": "alice-pw-Qm7Zt2",

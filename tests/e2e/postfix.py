@@ -3,7 +3,7 @@
 Facts behind the settings: there is no syslog, so the log needs the `postlog` service; there is no
 DNS; freshly written files make every Postfix program wait a second, so they are back-dated;
 loopback must not be in `mynetworks`, or everybody could relay; what came after 3.7 against
-smuggling (Debian 13) is switched off.
+smuggling (Debian 13) is switched off. Of a second domain it takes everybody's mail, for Carol.
 """
 
 import os
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from .accounts import DOMAIN, PASSWORDS
+from .accounts import CAROL, DOMAIN, PASSWORDS, SECOND_DOMAIN
 from .certificates import Pair
 from .processes import free_ports, greets, start, stop, wait_ready
 
@@ -43,7 +43,8 @@ default_transport = discard:
 relay_transport = discard:
 virtual_mailbox_domains = $domain
 virtual_mailbox_maps = texthash:$base/etc/vmailbox
-virtual_alias_maps =
+virtual_alias_domains = $second
+virtual_alias_maps = texthash:$base/etc/valias
 virtual_transport = lmtp:inet:127.0.0.1:$lmtp
 smtpd_reject_unlisted_recipient = yes
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
@@ -161,6 +162,7 @@ def _write_configuration(
     main = MAIN_CF.substitute(
         base=base,
         domain=DOMAIN,
+        second=SECOND_DOMAIN,
         lmtp=lmtp,
         auth=auth,
         certificate=pair.certificate,
@@ -172,6 +174,7 @@ def _write_configuration(
         for name, options in SMTPD.items()
     )
     (etc / "master.cf").write_text(listeners + SERVICES)
+    (etc / "valias").write_text(f"@{SECOND_DOMAIN} {CAROL}\n")
     (etc / "vmailbox").write_text("".join(f"{address} x\n" for address in PASSWORDS))
     for file in etc.iterdir():
         os.utime(file, (1_000_000_000, 1_000_000_000))
