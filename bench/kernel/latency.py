@@ -15,12 +15,12 @@ from bench.kernel.stage import address, cpu_of
 _COUNT: Final = 1000
 _QUICK_COUNT: Final = 200
 _PAUSE_S: Final = (0.002, 0.006)  # between two bans: the processes are asleep when one comes
-_COMPARED_ROUNDS: Final = 2
+_COMPARED_ROUNDS: Final = 1
 _FIRST_NEW: Final = 2_000_000  # above the numbers of all that are held before
 
 
 def measure(turn: int, *, quick: bool) -> Figures:
-    """One round; while all are compared only in the first ones, for it takes a minute."""
+    """One round; while all are compared only in the first, for it takes a minute."""
     count = _QUICK_COUNT if quick else _COUNT
     return trio.run(_measure, random.Random(turn), count, turn < _COMPARED_ROUNDS and not quick)
 

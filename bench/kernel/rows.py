@@ -52,7 +52,7 @@ def _latency() -> tuple[Row, ...]:
             Row(f"latency.{held}.guard_cpu", f"{words}: CPU of the guard", "ms/ban"),
             Row(f"latency.{held}.kernel_cpu", f"{words}: CPU of the kernel process", "ms/ban"),
         ]
-    words = f"{GOAL_HELD:,} held, while all are compared (2 rounds)"
+    words = f"{GOAL_HELD:,} held, while all are compared (1 round)"
     rows += [
         Row("latency.compared.p50", f"{words}: p50", "ms"),
         Row("latency.compared.p99", f"{words}: p99", "ms"),
