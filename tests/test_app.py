@@ -19,6 +19,8 @@ from gatekeeper.ban import Ban, Scope
 from gatekeeper.config import load
 from gatekeeper.host import own_addresses
 from gatekeeper.log import Log
+from gatekeeper.policy.domains import DomainLists, Domains, Listed
+from gatekeeper.policy.prefix_set import PrefixSet
 from gatekeeper.prefix import Prefix
 from gatekeeper.startup import Prepared, Services, never_banned, ports_by_scope
 from gatekeeper.store.sqlite import SqliteStore
@@ -417,3 +419,17 @@ def test_who_is_never_banned_and_which_ports_bans_speak_of(tmp_path: Path) -> No
         assert Prefix.parse(prefix) in never
     assert own_addresses() <= never
     assert ports_by_scope(settings) == ([993], [25])
+
+
+async def test_lists_are_not_asked_about_whom_all_domains_welcome(run: Run) -> None:
+    async with run() as guard:
+        client, other = Prefix.parse("203.0.113.77"), Prefix.parse("203.0.113.78")
+        assert not guard.app._exempt(client)
+        white = Listed(ips=PrefixSet([client]))
+        guard.app._take_domains(Domains({"example.org": DomainLists(white=white)}))
+        assert not guard.app._exempt(client)  # one domain does not speak for all
+        guard.app._take_domains(Domains({}, DomainLists(white=white)))
+        assert guard.app._exempt(client)
+        assert not guard.app._exempt(other)
+        guard.app._take_domains(None)
+        assert not guard.app._exempt(client)

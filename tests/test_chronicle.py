@@ -17,6 +17,7 @@ from gatekeeper.events import (
     ClientListed,
     Listing,
     MailProtocol,
+    RcptAttempt,
     Violation,
     ViolationKind,
 )
@@ -209,3 +210,33 @@ async def test_a_list_that_is_switched_off_and_on(
     lines.chronicle.zone("zen.spamhaus.org", why)
     found, fields = await lines.one()
     assert (found, fields["zone"], fields.get("why", "")) == (name, "zen.spamhaus.org", told)
+
+
+async def test_a_recipient_refused_by_the_files_of_his_domain_is_told(lines: Lines) -> None:
+    attempt = RcptAttempt("eve@example.org rip=1", reverse_path="bob@elsewhere.example")
+    verdict = Verdict(Action.REJECT, Reason.UNKNOWN_USER)
+    lines.chronicle.verdict(CLIENT, attempt, verdict, enforced=True)
+    _, fields = await lines.one()
+    assert (fields["sender"], fields["recipient"]) == (
+        "bob@elsewhere.example",
+        "eve@example.org rip=1",
+    )
+    assert list(fields)[-1] == "rip"
+
+
+async def test_others_recipients_are_not_in_the_log(lines: Lines) -> None:
+    verdict = Verdict(Action.DEFER, Reason.RECIPIENT_RATE)
+    lines.chronicle.verdict(CLIENT, RcptAttempt("eve@example.org"), verdict, enforced=True)
+    _, fields = await lines.one()
+    assert not {"sender", "recipient"} & fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("why", "told"), [("permission denied", "permission denied"), ("", "mended")]
+)
+async def test_a_part_of_the_domains_files_is_of_no_use_and_mended(
+    lines: Lines, why: str, told: str
+) -> None:
+    lines.chronicle.domains("/etc/gatekeeper/domains/example.org/users", why)
+    path = "/etc/gatekeeper/domains/example.org/users"
+    assert await lines.one() == ("domains", {"why": told, "path": path})
