@@ -94,6 +94,6 @@ def test_a_list_beyond_its_bound_and_a_directory_of_many_files(
     monkeypatch.setattr(module, "MANY_FILES", 3)
     for number in range(4):
         (root / f"example.org/users/valid/user{number}").touch()
-    assert "holds 5 files" in found(root)["."]
+    assert found(root)["example.org/users/valid"].startswith("5 files are read")
     monkeypatch.setattr(lists, "MAX_NAMES", 4)
     assert found(root) == {"example.org/users/valid": "more than 4 entries"}

@@ -14,7 +14,7 @@ from gatekeeper.domains_tree.lists import KINDS
 from gatekeeper.settings import Settings
 
 MAX_STRAYS: Final = 100  # places that are named for being none, in the whole tree
-MANY_FILES: Final = 100_000  # in one directory: a file of lines is read several times as fast
+MANY_FILES: Final = 100_000  # in one directory: each is an inode of the disk and its backups
 _PARTS: Final = {
     "": frozenset({"users", "checks", "whitelisted", "blacklisted"}),
     "users": frozenset({"valid", "invalid"}),
@@ -37,12 +37,10 @@ def check_domains(settings: Settings) -> Iterator[Finding]:
         found += islice(_strays(root), MAX_STRAYS)
     for path, why in found:
         yield warning(_printable(path), _printable(why))
-    if tree.largest_directory > MANY_FILES:
-        yield warning(
-            root,
-            f"one directory holds {tree.largest_directory} files: one file with a name a line is "
-            "read sooner",
-        )
+    files, path = tree.largest_directory
+    if files > MANY_FILES:
+        text = f"{files} files are read, but one file with a name a line says the same"
+        yield warning(_printable(path), text)
 
 
 def _strays(root: Path) -> Iterator[tuple[str, str]]:

@@ -115,7 +115,7 @@ class Tree:
         self.domains = Domains()
         self.troubles: tuple[Trouble, ...] = ()
         self.users = 0  # names in all lists
-        self.largest_directory = 0  # files in one
+        self.largest_directory = (0, "")  # files in one list's directory, and its path
         self._known: dict[str, _Domain] = {}  # by the directory's name
 
     def look(self, *, at_once: bool) -> bool:
@@ -231,6 +231,8 @@ class Tree:
                 slot.checks, odd = read_checks(place)
             else:
                 slot.contents = self._bounded(slot, read_list(place, kind, domain.name))
+                files = slot.contents.files
+                self.largest_directory = max(self.largest_directory, (files, place))
                 odd = list(slot.contents.odd)
         except ListUnusable as error:
             slot.troubles = (Trouble(place, str(error)),)
@@ -249,7 +251,6 @@ class Tree:
         if total > MAX_NAMES_ALL:
             raise ListUnusable(f"with it all lists would hold more than {MAX_NAMES_ALL} names")
         self.users = total
-        self.largest_directory = max(self.largest_directory, contents.files)
         return contents
 
     # -- the snapshot -----------------------------------------------------------------------
