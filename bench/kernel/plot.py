@@ -80,4 +80,4 @@ def _drops(axes: _Axes, results: Results) -> None:
 def _flood(axes: _Axes, results: Results) -> None:
     names = {f"flood.{name}": title.replace(", ", ",\n") for name, title in FLOODED.items()}
     _pairs(axes, names, results, "{:.1f}", ("quiet.cpu", "busy.cpu"))
-    axes.set_title("CPU of the guard, % of a core, quiet and busy with a flood", fontsize=9)
+    axes.set_title("the guard's CPU, % of a core, without and with a flood", fontsize=9)

@@ -188,8 +188,8 @@ SECTIONS: Final = (
         "What a packet costs",
         "SYNs from 50,000 sources, made by XDP live frames (`BPF_PROG_TEST_RUN`) and redirected "
         "into a veth pair: no sk_buff before XDP, as with a driver. Wall time of one core of a "
-        "real-time process, generator included. The rules are the guard's own, whole; every packet "
-        "is accounted for by their counters.",
+        "real-time process, generator included. The rules are the guard's own, whole. Their "
+        "counters, or the interface's, must agree with what was sent to within a hundredth.",
         _DROPS,
     ),
     Section(
