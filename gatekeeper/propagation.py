@@ -64,8 +64,7 @@ class ChangeFeed:
         self._capacity = capacity
         self._waiting: OrderedDict[_Key, BanChange] = OrderedDict()
         self._aside: dict[_Key, BanChange] = {}  # there was no room for these
-        self._full = False  # lately; and until when others are not kept waiting by it
-        self._retry_at = inf
+        self._retry_at = inf  # when there may be room again, by Trio's clock; inf: there is room
         self._wake = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -99,7 +98,7 @@ class ChangeFeed:
             await self._wake.wait()
         if trio.current_time() < self._retry_at:
             return
-        self._full, self._retry_at = False, inf
+        self._retry_at = inf
         if self._aside:
             aside, self._aside = self._aside, {}
             self._put_back(aside.values())
@@ -123,8 +122,7 @@ class ChangeFeed:
             if batch:
                 await self._apply(batch, now)
         except EnforcerFull as error:
-            if not self._full:
-                self._full, self._retry_at = True, trio.current_time() + MAX_PAUSE_S
+            self._retry_at = min(self._retry_at, trio.current_time() + MAX_PAUSE_S)
             self._say(error)
             self._limit = max(1, len(batch) // 2)
             if len(batch) == 1:
@@ -143,7 +141,7 @@ class ChangeFeed:
             raise
         self._limit = min(MAX_BATCH, self._limit * 2)
         self._rest()
-        if not self._full:
+        if self._retry_at == inf:
             self._say(None)
         return True
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import trio
 
-from gatekeeper.abc import BanChange, EnforcerNews, HeldBan
+from gatekeeper.abc import BanChange, End, EnforcerNews, HeldBan
 from gatekeeper.ban import Scope
 from gatekeeper.enforce.questions import bulk, single
 from gatekeeper.enforce.shape import Key, enforceable, final_seconds, seconds_left
@@ -89,7 +89,7 @@ class KernelClient:
         for question in asked:
             await self._change(question)
 
-    async def fill(self, ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> None:
+    async def fill(self, ends: Iterable[End], now: float) -> None:
         """See `Enforcer.fill`."""
         for question in bulk(seconds_left(ends, now), replace=False):
             await self._change(question)

@@ -7,7 +7,7 @@ is what refuses.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from gatekeeper.abc import BanChange, HeldBan
+from gatekeeper.abc import BanChange, End, HeldBan
 from gatekeeper.ban import Scope
 from gatekeeper.enforce.shape import Key, final_seconds, seconds_left
 from gatekeeper.errors import EnforcerError
@@ -37,7 +37,7 @@ class MemoryEnforcer:
             else:
                 self._ends[key] = instant + seconds
 
-    async def fill(self, ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> None:
+    async def fill(self, ends: Iterable[End], now: float) -> None:
         """See `Enforcer.fill`. Raises `EnforcerError` as `apply` does."""
         instant = self._clock()
         self._forget_ended(instant)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gatekeeper.abc import BanChange
+from gatekeeper.abc import BanChange, End
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.errors import EnforcerError
 from gatekeeper.prefix import Prefix
@@ -37,7 +37,7 @@ def final_seconds(changes: Sequence[BanChange], now: float) -> dict[Key, int | N
     return final
 
 
-def seconds_left(ends: Iterable[tuple[Prefix, Scope, float]], now: float) -> dict[Key, int | None]:
+def seconds_left(ends: Iterable[End], now: float) -> dict[Key, int | None]:
     """As `final_seconds`, of bans by the Unix time they end; those that have ended are left out."""
     return {
         (prefix, scope): math.ceil(min(until - now, HELD_MAX_S))
