@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gatekeeper.ban import Ban, Scope
+from gatekeeper.ban import Ban, End, Scope
 from gatekeeper.events import Client, JudgedEvent, Listing
 from gatekeeper.prefix import Prefix
 from gatekeeper.records import Answer, Question
@@ -28,8 +28,6 @@ class Lift:
 
 
 BanChange = Ban | Lift
-End = tuple[Prefix, Scope, float]
-"""A prefix kept out of a scope, and the Unix time when that ends."""
 
 
 @dataclass(frozen=True, slots=True)

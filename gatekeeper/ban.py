@@ -43,3 +43,7 @@ class Ban(NamedTuple):
     def remaining_s(self, now: float) -> float:
         """Seconds left at Unix time `now`, never negative."""
         return max(0.0, self.until - now)
+
+
+End = tuple[Prefix, Scope, float]
+"""All an Enforcer needs of a ban: its prefix and scope, and the Unix time when it ends."""

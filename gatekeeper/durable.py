@@ -14,9 +14,9 @@ from typing import Final
 
 import trio
 
-from gatekeeper.abc import End, Store
+from gatekeeper.abc import Store
 from gatekeeper.account_secret import account_secret
-from gatekeeper.ban import Ban, Scope
+from gatekeeper.ban import Ban, End, Scope
 from gatekeeper.errors import GatekeeperError, StoreError
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger

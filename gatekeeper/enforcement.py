@@ -9,8 +9,8 @@ from typing import Final
 
 import trio
 
-from gatekeeper.abc import Dialler, End, Enforcer
-from gatekeeper.ban import Scope
+from gatekeeper.abc import Dialler, Enforcer
+from gatekeeper.ban import End, Scope
 from gatekeeper.chronicle import Chronicle
 from gatekeeper.enforce.kernel_client import KernelClient
 from gatekeeper.enforce.memory import MemoryEnforcer

@@ -15,8 +15,8 @@ from math import inf, isfinite
 from typing import Final
 
 from gatekeeper.abc import BanChange, Lift
-from gatekeeper.ban import Ban, Origin, Scope
-from gatekeeper.policy.ban_table import BanTable, End
+from gatekeeper.ban import Ban, End, Origin, Scope
+from gatekeeper.policy.ban_table import BanTable
 from gatekeeper.policy.escalation import ban_seconds, next_level
 from gatekeeper.policy.prefix_set import BANNABLE_BITS, PrefixSet
 from gatekeeper.prefix import Prefix

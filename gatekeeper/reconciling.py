@@ -24,8 +24,8 @@ from typing import Final
 
 import trio
 
-from gatekeeper.abc import BanChange, End, Enforcer, HeldBan, Lift
-from gatekeeper.ban import Origin, Scope
+from gatekeeper.abc import BanChange, Enforcer, HeldBan, Lift
+from gatekeeper.ban import End, Origin, Scope
 from gatekeeper.errors import EnforcerError
 from gatekeeper.ledger import Ledger
 from gatekeeper.prefix import Prefix

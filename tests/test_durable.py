@@ -9,8 +9,7 @@ import trio
 import trio.testing
 
 from gatekeeper import durable
-from gatekeeper.abc import End
-from gatekeeper.ban import Ban, Scope
+from gatekeeper.ban import Ban, End, Scope
 from gatekeeper.durable import Restore
 from gatekeeper.errors import GatekeeperError, StoreError
 from gatekeeper.ledger import Ledger

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import trio
 
-from gatekeeper.abc import BanChange, End, EnforcerNews, HeldBan
-from gatekeeper.ban import Scope
+from gatekeeper.abc import BanChange, EnforcerNews, HeldBan
+from gatekeeper.ban import End, Scope
 from gatekeeper.enforce.questions import bulk, single
 from gatekeeper.enforce.shape import Key, enforceable, final_seconds, seconds_left
 from gatekeeper.errors import EnforcerError, EnforcerFull

@@ -7,8 +7,8 @@ is what refuses.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from gatekeeper.abc import BanChange, End, HeldBan
-from gatekeeper.ban import Scope
+from gatekeeper.abc import BanChange, HeldBan
+from gatekeeper.ban import End, Scope
 from gatekeeper.enforce.shape import Key, final_seconds, seconds_left
 from gatekeeper.errors import EnforcerError
 from gatekeeper.prefix import Prefix

@@ -7,14 +7,12 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from gatekeeper.ban import Scope
+from gatekeeper.ban import End, Scope
 from gatekeeper.enforce.shape import HELD_MAX_S, enforceable
 from gatekeeper.prefix import Prefix
 
 ELEMENTS_PER_COMMAND: Final = 500  # about 16 KiB a line, which editors still open
 _STEMS: Final = {(4, 32): "ban4", (4, 24): "ban4n", (6, 64): "ban6", (6, 48): "ban6n"}
-
-End = tuple[Prefix, Scope, float]
 
 
 def set_name(prefix: Prefix, scope: Scope) -> str:

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gatekeeper.abc import BanChange, End
-from gatekeeper.ban import Ban, Scope
+from gatekeeper.abc import BanChange
+from gatekeeper.ban import Ban, End, Scope
 from gatekeeper.errors import EnforcerError
 from gatekeeper.prefix import Prefix
 

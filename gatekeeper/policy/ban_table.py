@@ -15,7 +15,7 @@ from heapq import nsmallest
 from math import inf
 from typing import Final
 
-from gatekeeper.ban import Ban, Scope
+from gatekeeper.ban import Ban, End, Scope
 from gatekeeper.policy.ban_rows import (
     key_of,
     pack,
@@ -34,8 +34,6 @@ from gatekeeper.prefix import Prefix
 FORGET_STEP: Final = 2_000  # rows dropped in one call, some 2 ms
 LOOK_AHEAD: Final = 10_000  # how many of the next ends are sorted when a full table needs them
 _WIDE_OCTETS: Final = frozenset({3, 6})
-
-End = tuple[Prefix, Scope, float]  # a ban in force until an instant
 
 
 class BanTable:

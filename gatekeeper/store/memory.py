@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from gatekeeper.abc import BanChange, End
-from gatekeeper.ban import Ban, Scope
+from gatekeeper.abc import BanChange
+from gatekeeper.ban import Ban, End, Scope
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import FamiliarPair, Learned, Memory, SourceScore, Unlocked
 from gatekeeper.store.keeping import MAX_PAIRS, MAX_SCORES, Kept, Key, is_of_interest, key_of

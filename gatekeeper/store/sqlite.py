@@ -17,8 +17,8 @@ from typing import Final, Self, TypeVar
 
 import trio
 
-from gatekeeper.abc import BanChange, End
-from gatekeeper.ban import Ban, Origin, Scope
+from gatekeeper.abc import BanChange
+from gatekeeper.ban import Ban, End, Origin, Scope
 from gatekeeper.errors import StoreError
 from gatekeeper.prefix import Prefix, pack_address
 from gatekeeper.remembered import Memory

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gatekeeper.abc import End, Lift, Store
-from gatekeeper.ban import Ban, Origin, Scope
+from gatekeeper.abc import Lift, Store
+from gatekeeper.ban import Ban, End, Origin, Scope
 from gatekeeper.policy.accounts import FAMILIAR_S
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import (
