@@ -1,6 +1,6 @@
 """Verdicts: what is to be done about an Event, and the stable reason for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Final
 
@@ -63,6 +63,7 @@ class Verdict:
     `delay_s` is waited before the answer, whatever the action. `ban` asks the Ledger to ban the
     client's entity in its scope; the first such ban lasts `ban_first_s`, None is the policy's time.
     `watched` has it told and counted, but not carried out, whatever the Rule's mode is.
+    `ticket` names this one decision to the client's helpdesk; empty where the answer has none.
     Replies are made by the session from `action`: generic on purpose, so that a stranger learns
     nothing of the rule.
     """
@@ -73,6 +74,7 @@ class Verdict:
     ban: bool = False
     ban_first_s: float | None = None
     watched: bool = False
+    ticket: str = field(default="", compare=False)
 
 
 PASS: Final = Verdict(Action.PASS, Reason.NONE)

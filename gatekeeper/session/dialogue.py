@@ -25,6 +25,7 @@ from gatekeeper.upstream import Backend
 from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.client_hello import ClientHello
 from gatekeeper.wire.proxy_header import TlsFacts
+from gatekeeper.wire.ticket import with_ticket
 
 CLIENT_WRITE_S: Final = 60.0  # a client that takes no reply for this long is gone
 BACKEND_COMMAND_S: Final = 30.0  # how long a backend may take to accept what it is sent
@@ -68,6 +69,7 @@ class Dialogue(ABC):
         self.readiness = service.readiness  # its clock is read for each deadline: it costs nothing
         self.limits = service.settings.limits
         self.errors = 0
+        self._ticket = ""  # of the last verdict
         self._backend: Channel | None = None
 
     async def run(self) -> End | None:
@@ -105,9 +107,14 @@ class Dialogue(ABC):
         return None
 
     async def hang_up(self) -> End:
-        """End the session for a verdict, with a word that tells nothing of it."""
-        await self.to_client(self.last_words.closing)
+        """End the session for the last verdict, with a word that tells nothing of it."""
+        await self.refuse(self.last_words.closing)
         return End.REFUSED
+
+    async def refuse(self, reply: bytes) -> None:
+        """Say no in the guard's own words, one line, with the ticket of the last verdict. What the
+        backend would have said is not said here: no ticket may tell the two apart."""
+        await self.to_client(with_ticket(reply, self._ticket))
 
     # -- the legs ---------------------------------------------------------------------------
 
@@ -224,6 +231,7 @@ class Dialogue(ABC):
             verdict = await self.service.judge.judge(event, session.client)
         finally:
             session.judging = False
+        self._ticket = verdict.ticket
         if verdict.delay_s > 0:
             await trio.sleep(verdict.delay_s)
         return verdict

@@ -123,7 +123,7 @@ class ImapAuth:
                 return await self._legs.hang_up()
             case Action.DEFER:
                 await self._trial.hold(Stage.FINAL)  # no sooner than a failure
-                await self._legs.to_client(self._tag + _DEFERRED)
+                await self._legs.refuse(self._tag + _DEFERRED)
                 return None
             case Action.DECOY | Action.REJECT | Action.DELAY | Action.PASS:
                 return await self._refuse_alike(self._trial)

@@ -133,7 +133,7 @@ class SmtpAuth:
                 return await legs.hang_up()
             case Action.DEFER:
                 await self._trial.hold(Stage.FINAL)  # no sooner than a failure
-                await legs.to_client(_DEFERRED)
+                await legs.refuse(_DEFERRED)
                 return None
             case Action.DECOY | Action.REJECT | Action.DELAY | Action.PASS:
                 return await self._refuse_alike(self._trial)
