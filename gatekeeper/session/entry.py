@@ -149,7 +149,7 @@ async def _screened(dialogue: Dialogue) -> Verdict:
 async def _turn_away(dialogue: Dialogue, verdict: Verdict) -> End:
     """End a session that was not greeted yet: for good, or for now."""
     if verdict.action is Action.REJECT and dialogue.session.client.protocol is MailProtocol.SMTP:
-        await dialogue.to_client(_NOT_WELCOME)
+        await dialogue.refuse(_NOT_WELCOME)
         return End.REFUSED
     return await dialogue.hang_up()
 
