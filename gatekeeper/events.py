@@ -110,6 +110,37 @@ class ClientListed:
 
 
 @dataclass(frozen=True, slots=True)
+class HelloAttempt:
+    """EHLO or HELO (RFC 5321 4.1.1.1), before the backend sees it; `domain` as the client wrote
+    it."""
+
+    domain: str
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MailAttempt:
+    """A sender, before the backend sees it. The null sender is the empty string; `hello` is the
+    domain of the last EHLO or HELO that the backend took, `authcid` empty where nobody logged
+    in."""
+
+    reverse_path: str
+    hello: str = ""
+    authcid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnd:
+    """All content of a message is there but its end, which the backend has not seen: refusing it
+    here delivers nothing. `recipients` are those the backend took."""
+
+    reverse_path: str
+    recipients: int
+    size_octets: int
+    authcid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AuthAttempt:
     """A complete credential, before the backend sees it.
 
@@ -181,6 +212,9 @@ class ConnectionClosed:
 JudgedEvent = (
     ConnectionOpened
     | ClientListed
+    | HelloAttempt
+    | MailAttempt
+    | MessageEnd
     | AuthAttempt
     | AuthOutcome
     | RcptAttempt

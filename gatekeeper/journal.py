@@ -15,8 +15,11 @@ from gatekeeper.events import (
     AuthResult,
     Client,
     ClientListed,
+    HelloAttempt,
     JudgedEvent,
     Listing,
+    MailAttempt,
+    MessageEnd,
     RcptAttempt,
     RcptOutcome,
     Violation,
@@ -68,15 +71,16 @@ class Journal:
         verdict: Verdict,
         where: Place,
         now: float,
-    ) -> None:
-        """Keep what is worth telling of an Event and its verdict."""
+    ) -> Entry | None:
+        """Keep what is worth telling of an Event and its verdict, and return it; None where there
+        is nothing to tell. Whatever has a ticket is told."""
         success = False
         if isinstance(event, AuthOutcome):
             success = event.result is AuthResult.SUCCESS
-            if not success and event.result is not AuthResult.FAILURE:
-                return
+            if not (success or event.result is AuthResult.FAILURE or verdict.ticket):
+                return None
         elif verdict is PASS and not isinstance(event, Violation):
-            return
+            return None
         facts, login = seen.facts, seen.facts.login
         self._number += 1
         entry = Entry(
@@ -95,6 +99,7 @@ class Journal:
             number=self._number,
         )
         (self._successes if success else self._refusals).append(entry)
+        return entry
 
     def of(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
         """The entries that are wanted, oldest first."""
@@ -108,7 +113,12 @@ class Journal:
 
 def _name(event: JudgedEvent) -> str:
     match event:
-        case AuthAttempt(authcid=name) | RcptAttempt(authcid=name):
+        case (
+            AuthAttempt(authcid=name)
+            | RcptAttempt(authcid=name)
+            | MailAttempt(authcid=name)
+            | MessageEnd(authcid=name)
+        ):
             return name[:MAX_NAME_CHARACTERS]
         case AuthOutcome(attempt=attempt) | RcptOutcome(attempt=attempt):
             return attempt.authcid[:MAX_NAME_CHARACTERS]
@@ -122,6 +132,12 @@ def _what(event: JudgedEvent) -> str:
             return _with_listings("login, listed" if listings else "login", listings)
         case AuthOutcome(result=result):
             return f"login: {result.value}"
+        case HelloAttempt():
+            return "hello"
+        case MailAttempt():
+            return "sender"
+        case MessageEnd():
+            return "message"
         case RcptAttempt():
             return "recipient"
         case RcptOutcome(result=result):

@@ -99,7 +99,9 @@ async def test_what_is_not_tls_ends_the_session(
         await rig.no_backend_wanted()
 
 
-@pytest.mark.parametrize("octets", [b"", b"\x16\x03", client_hello()[:50]])
+@pytest.mark.parametrize(
+    "octets", [b"", b"\x16\x03", client_hello()[:50]], ids=["nothing", "two octets", "a part"]
+)
 @pytest.mark.parametrize("ends", [True, False])
 @virtual_time
 async def test_a_hello_that_is_not_finished_has_its_time(octets: bytes, ends: bool) -> None:

@@ -44,7 +44,10 @@ async def test_a_session_without_mail() -> None:
             B.
         """)
         assert await rig.end() is End.LOGOUT
-        assert rig.judge.events == [ConnectionOpened()]
+        assert rig.judge.events == [
+            ConnectionOpened(),
+            HelloAttempt("client.example", extended=True),
+        ]
 
 
 @virtual_time

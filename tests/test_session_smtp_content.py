@@ -11,7 +11,8 @@ from smtp_scripts import DATA, EHLO, GONE, GREETING, TRANSACTION, greeted, in_da
 from gatekeeper.events import (
     ViolationKind,
 )
-from gatekeeper.session.smtp import PASSES_AT_ONCE, SmtpDialogue
+from gatekeeper.session.smtp import SmtpDialogue
+from gatekeeper.session.smtp_content import PASSES_AT_ONCE
 from gatekeeper.sessions import End
 from gatekeeper.settings import BareNewlines, LimitSettings, TlsMode
 

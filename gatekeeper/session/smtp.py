@@ -5,12 +5,8 @@ stay in order, a local refusal needs no queue, and every command is judged in th
 is really in. Content passes through the filter in constant memory.
 """
 
-import itertools
 from typing import Final
 
-import trio
-
-from gatekeeper.channel import deadline_in
 from gatekeeper.errors import BackendUnavailable
 from gatekeeper.events import (
     AuthCommand,
@@ -18,7 +14,9 @@ from gatekeeper.events import (
     Command,
     Data,
     Hello,
+    HelloAttempt,
     Mail,
+    MailAttempt,
     MailProtocol,
     Rcpt,
     RcptAttempt,
@@ -29,7 +27,7 @@ from gatekeeper.events import (
 )
 from gatekeeper.session.handshake import read_hello, send_alert
 from gatekeeper.session.smtp_auth import SmtpAuth, refusal
-from gatekeeper.session.smtp_legs import SmtpLegs
+from gatekeeper.session.smtp_content import SmtpContent
 from gatekeeper.sessions import End
 from gatekeeper.settings import TlsMode
 from gatekeeper.verdict import Action, Reason, Verdict
@@ -39,9 +37,6 @@ from gatekeeper.wire.smtp_content import ChunkContent, DataContent
 from gatekeeper.wire.smtp_replies import Reply, format_reply, rcpt_result
 
 ALPN: Final = b"smtp"  # de facto; not in IANA's registry
-CONTENT_OCTETS: Final = 256 * 1024  # gathered per pass of the filter
-PASSES_AT_ONCE: Final = 16  # between two fast ends nothing waits; the others get their turn here
-CONTENT_WRITE_S: Final = 180.0  # a backend that takes no content for this long is gone
 
 # They tell whether an address exists, as RCPT does (RFC 5321 7.3), and are judged as RCPT is.
 _ASK_FOR_A_RECIPIENT: Final = frozenset({"VRFY", "EXPN"})
@@ -68,7 +63,10 @@ _EARLY: Final = Violation(
     format_reply(554, "5.5.0", "SMTP protocol synchronization"),
     fatal=True,
 )
-_NEUTRALISED: Final = Violation(ViolationKind.SMUGGLING, b"")
+_HELLO_DEFERRED: Final = format_reply(450, "4.7.1", "Not accepted now, try again later")
+_HELLO_REJECTED: Final = format_reply(550, "5.7.1", "Not accepted")
+_MAIL_DEFERRED: Final = format_reply(450, "4.7.1", "Sender not accepted now, try again later")
+_MAIL_REJECTED: Final = format_reply(550, "5.7.1", "Sender not accepted")
 _RCPT_DEFERRED: Final = format_reply(450, "4.7.1", "Recipient not accepted now, try again later")
 _SENDER_DEFERRED: Final = format_reply(451, "4.7.1", "Message not accepted now, try again later")
 _RCPT_REJECTED: Final = format_reply(550, "5.7.1", "Recipient not accepted")
@@ -77,12 +75,12 @@ _RCPT_UNKNOWN: Final = format_reply(550, "5.1.1", "No such user here")
 _OF_THE_SENDER: Final = frozenset({Reason.ACCOUNT_HELD, Reason.RECIPIENT_RATE})
 
 
-class SmtpDialogue(SmtpLegs):
+class SmtpDialogue(SmtpContent):
     """One SMTP or submission session, from the greeting to its end."""
 
     _must_greet = False  # after STARTTLS nothing the client said before counts (RFC 3207 4.2)
     _in_transaction = False
-    _reverse_path: str | None = None  # of the last MAIL the backend took
+    _hello_domain = ""  # of the last EHLO or HELO the backend took
     _chunking = False  # offered by the backend's last EHLO reply
 
     async def converse(self) -> End:
@@ -143,10 +141,14 @@ class SmtpDialogue(SmtpLegs):
         return End.BACKEND if reply.code == 421 else None
 
     async def _hello(self, segment: Segment, event: Hello) -> End | None:
+        refused = await self.permits(HelloAttempt(event.domain, event.extended))
+        if refused is not None:
+            return await self._refuse(refused, _HELLO_DEFERRED, _HELLO_REJECTED)
         reply = await self.ask(segment.raw, self.limits.backend_reply_s)
         raw = reply.raw
         if reply.positive:
             self._must_greet = self._in_transaction = False
+            self._hello_domain = event.domain
             self._chunking = event.extended and read_ehlo(reply).chunking
             if event.extended:
                 raw = self._rewrite(reply)
@@ -166,18 +168,31 @@ class SmtpDialogue(SmtpLegs):
         )
 
     async def _mail(self, segment: Segment, reverse_path: str) -> End | None:
+        attempt = MailAttempt(reverse_path, self._hello_domain, self.session.authcid)
+        refused = await self.permits(attempt)
+        if refused is not None:
+            return await self._refuse(refused, _MAIL_DEFERRED, _MAIL_REJECTED)
         reply = await self._exchange(segment)
         if reply.positive:
-            self._in_transaction, self._reverse_path = True, reverse_path
+            self.begin(reverse_path)
+            self._in_transaction = True
         return End.BACKEND if reply.code == 421 else None
 
+    async def _refuse(self, refused: Verdict, deferred: bytes, rejected: bytes) -> End | None:
+        """Answer a command in the backend's stead."""
+        if refused.action is Action.CLOSE:
+            return await self.hang_up()
+        await self.refuse(deferred if refused.action is Action.DEFER else rejected)
+        return None
+
     async def _rcpt(self, segment: Segment, forward_path: str) -> End | None:
-        sender = self._reverse_path if self._in_transaction else None
+        sender = self.reverse_path if self._in_transaction else None
         attempt = RcptAttempt(forward_path, self.session.authcid, sender)
         refused = await self.permits(attempt)
         if refused is not None:
             return await self._rcpt_refused(refused)
         reply = await self.ask(segment.raw, self.limits.backend_reply_s)
+        self.recipients += reply.positive and isinstance(segment.event, Rcpt)
         verdict = await self.judge(RcptOutcome(attempt, rcpt_result(reply)))
         await self.to_client(reply.raw)
         if verdict.action is Action.CLOSE:
@@ -188,18 +203,18 @@ class SmtpDialogue(SmtpLegs):
         if refused.action is Action.CLOSE:
             return await self.hang_up()
         if refused.reason is Reason.UNKNOWN_USER:
-            await self.to_client(_RCPT_UNKNOWN)
+            await self.refuse(_RCPT_UNKNOWN)
         elif refused.action is not Action.DEFER:
-            await self.to_client(_RCPT_REJECTED)
+            await self.refuse(_RCPT_REJECTED)
         elif self.logged_in and refused.reason in _OF_THE_SENDER:
-            await self.to_client(_SENDER_DEFERRED)
+            await self.refuse(_SENDER_DEFERRED)
         else:
-            await self.to_client(_RCPT_DEFERRED)
+            await self.refuse(_RCPT_DEFERRED)
         return None
 
     async def _refuse_early(self, event: Mail | Rcpt | Data | Bdat | AuthCommand) -> End | None:
         if isinstance(event, Bdat):  # its octets follow whatever the answer is (RFC 3030 2)
-            await self._discard(ChunkContent(event.size_octets))
+            await self.discard(ChunkContent(event.size_octets))
         return await self.violated(_HELLO_FIRST)
 
     async def _auth(self, segment: Segment, event: AuthCommand) -> End | None:
@@ -218,67 +233,19 @@ class SmtpDialogue(SmtpLegs):
         reply = await self._exchange(segment)
         if reply.code != 354:
             return End.BACKEND if reply.code == 421 else None
-        end = await self._content(DataContent(self.service.settings.bare_newlines))
+        end = await self.pass_content(DataContent(self.service.settings.bare_newlines))
         self._in_transaction = False
         return end
 
     async def _bdat(self, segment: Segment, event: Bdat) -> End | None:
         if not self._chunking:
             return await self.violated(_NO_CHUNKING)
+        if event.last and (end := await self.refuses_message(event.size_octets)) is not None:
+            return end
         await self.tell(segment.raw)
-        end = await self._content(ChunkContent(event.size_octets))
+        end = await self.pass_content(ChunkContent(event.size_octets))
         self._in_transaction = self._in_transaction and not event.last
         return end
-
-    async def _content(self, content: DataContent | ChunkContent) -> End | None:
-        """Pass content on until its end; only the backend's word acknowledges it."""
-        octets = self.commands.take_buffered()
-        neutralised = False
-        for passes in itertools.count(1):
-            step = content.feed(octets)
-            if step.violation is not None:
-                self.backend.abort()  # before the content is complete: nothing is delivered
-                return await self.violated(step.violation)
-            if step.neutralised and not neutralised:
-                neutralised = True
-                await self.judge(_NEUTRALISED)
-            if step.done and step.forward and (early := self._early_reply()) is not None:
-                self.backend.abort()
-                await self.to_client(early.raw)
-                return End.BACKEND
-            if step.forward:
-                await self.to_backend(step.forward, CONTENT_WRITE_S)
-            if step.done:
-                break
-            if passes % PASSES_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
-            octets = await self._more_content()
-        self.commands.feed(step.rest)
-        reply = await self.reply(self.limits.backend_reply_s)
-        await self.to_client(reply.raw)
-        return End.BACKEND if reply.code == 421 else None
-
-    def _early_reply(self) -> Reply | None:
-        """A refusal that came before the content was complete. An acceptance then would make the
-        guard acknowledge what the backend does not have: raises `BackendUnavailable`."""
-        octets = self.overheard()
-        if octets is None:
-            return None
-        self.replies.feed(octets)
-        reply = self.replies.next_reply()
-        if not isinstance(reply, Reply) or reply.positive or reply.intermediate:
-            raise BackendUnavailable("the backend answered before the content was complete")
-        return reply
-
-    async def _more_content(self) -> bytes:
-        deadline = deadline_in(self.limits.content_idle_s)
-        return await self.client.receive_bulk(deadline, CONTENT_OCTETS)
-
-    async def _discard(self, content: ChunkContent) -> None:
-        octets = self.commands.take_buffered()
-        while not (step := content.feed(octets)).done:
-            octets = await self._more_content()
-        self.commands.feed(step.rest)
 
     # -- STARTTLS ---------------------------------------------------------------------------
 
