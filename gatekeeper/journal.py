@@ -34,6 +34,13 @@ MAX_SUCCESSES: Final = 5_000
 MAX_NAME_CHARACTERS: Final = 80
 MAX_LISTED_CHARACTERS: Final = 240  # of what lists say: some zones with their codes
 
+_COMMANDS: Final = {
+    HelloAttempt: "hello",
+    MailAttempt: "sender",
+    MessageEnd: "message",
+    RcptAttempt: "recipient",
+}
+
 
 class Entry(NamedTuple):
     """One line of a timeline."""
@@ -132,14 +139,8 @@ def _what(event: JudgedEvent) -> str:
             return _with_listings("login, listed" if listings else "login", listings)
         case AuthOutcome(result=result):
             return f"login: {result.value}"
-        case HelloAttempt():
-            return "hello"
-        case MailAttempt():
-            return "sender"
-        case MessageEnd():
-            return "message"
-        case RcptAttempt():
-            return "recipient"
+        case HelloAttempt() | MailAttempt() | MessageEnd() | RcptAttempt():
+            return _COMMANDS[type(event)]
         case RcptOutcome(result=result):
             return f"recipient: {result.value}"
         case ClientListed(listings=listings):

@@ -7,6 +7,7 @@ from smtp_scripts import GONE, GREETING, TRANSACTION, greeted, violations
 
 from gatekeeper.events import (
     ConnectionOpened,
+    HelloAttempt,
     RcptAttempt,
     RcptOutcome,
     RcptResult,
