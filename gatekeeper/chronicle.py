@@ -96,6 +96,7 @@ class Chronicle:
             violation=event.kind if isinstance(event, Violation) else "",
             delay_s=round(verdict.delay_s, 1),
             ban=verdict.ban,
+            ref=verdict.ticket,
             **more,
             rip=client.address,
         )

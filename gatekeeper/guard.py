@@ -6,6 +6,7 @@ parallel guesses exactly the one that reaches the threshold bans, whichever conn
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gatekeeper.ban import Scope
@@ -34,6 +35,7 @@ from gatekeeper.policy.thresholds import ban_due, tarpit_s
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import Mode, Settings
+from gatekeeper.tickets import Tickets, has_ticket
 from gatekeeper.verdict import PASS, Action, Reason, Verdict, strongest
 
 OnVerdict = Callable[[Client, JudgedEvent, Verdict, bool], None]
@@ -75,6 +77,7 @@ class Guard:
             settings.policy, account_secret=account_secret, password_secret=password_secret
         )
         self.journal = Journal()
+        self.tickets = Tickets()
         self.would_have: Counter[Reason] = Counter()  # verdicts not carried out, by reason
         self.banning = Banning(settings.policy, ledger, self.evidence)
         self._ledger = ledger
@@ -121,7 +124,7 @@ class Guard:
         now = self._clock()
         banned = self._ledger.find(entity, client.scope) is not None
         if banned and not self._only_watches_bans(event, client):
-            seen = Seen(self._banned_facts(client.scope))
+            seen = Seen(self._facts_of(client.scope, banned=True))
         else:
             seen = self._see(event, client, where, now)
         verdict = self._opinion(event, client, seen.facts)
@@ -133,10 +136,7 @@ class Guard:
             self._on_lock(seen.lock, event.attempt.authcid)
         if verdict.ban:
             verdict = self._ban(event, client, verdict, seen.facts, now)
-        self.journal.note(event, client, seen, verdict, where, now)
-        if verdict is not PASS:
-            self._on_verdict(client, event, verdict, True)
-        return verdict
+        return self._told(event, client, seen, verdict, where, now)
 
     @property
     def now(self) -> float:
@@ -184,9 +184,32 @@ class Guard:
         if not (refusable and logins.locks.find(account, LockKind.OPERATOR, self._clock())):
             return PASS
         enforced = not self.observes(Reason.ACCOUNT_LOCKED)
-        self.would_have[Reason.ACCOUNT_LOCKED] += not enforced
-        self._on_verdict(client, event, _LOCKED, enforced)
-        return _LOCKED if enforced else PASS
+        if not enforced:
+            self.would_have[Reason.ACCOUNT_LOCKED] += 1
+            self._on_verdict(client, event, _LOCKED, False)
+            return PASS
+        nothing = Seen(self._facts_of(client.scope, banned=False))
+        where = self._place(client.entity)
+        return self._told(event, client, nothing, _LOCKED, where, self._clock())
+
+    def _told(
+        self,
+        event: JudgedEvent,
+        client: Client,
+        seen: Seen,
+        verdict: Verdict,
+        where: Place,
+        now: float,
+    ) -> Verdict:
+        """The verdict as it is carried out, with its ticket; who wants to know hears it."""
+        if verdict is not PASS and has_ticket(event, verdict):
+            verdict = replace(verdict, ticket=self.tickets.new())
+        entry = self.journal.note(event, client, seen, verdict, where, now)
+        if entry is not None and verdict.ticket:
+            self.tickets.keep(entry, event, client.scope)
+        if verdict is not PASS:
+            self._on_verdict(client, event, verdict, True)
+        return verdict
 
     def _place(self, entity: Prefix) -> Place:
         """Where `entity` is; most Events come from where the last one did."""
@@ -232,9 +255,10 @@ class Guard:
             self._on_verdict(client, event, BANNED, False)
         return True
 
-    def _banned_facts(self, scope: Scope) -> Facts:
+    def _facts_of(self, scope: Scope, *, banned: bool) -> Facts:
+        """Facts of a client about whom nothing is counted."""
         policy = self._settings.policy
-        return Facts(scope, True, 0.0, 0.0, policy.auth_ban_score, False, policy)
+        return Facts(scope, banned, 0.0, 0.0, policy.auth_ban_score, False, policy)
 
     def _opinion(
         self, event: JudgedEvent, client: Client, facts: Facts, before: Facts | None = None

@@ -64,7 +64,7 @@ async def test_the_guess_that_bans_hears_its_refusal_and_the_clients_other_sessi
             await guess(earlier, number)
             earlier.client.close()
         await guess(guessing, PACE.burst)
-        await guessing.play("C< 421 4.7.0 Service closing transmission channel\nC.\nB.")
+        await guessing.play("C< 421 4.7.0 Service closing transmission channel (ref *****)\nC.\nB.")
         await second.client.hear_reset()
         assert ledger.find(Prefix.parse(GUESSER), Scope.AUTH) is not None
         await bystander.play("C> NOOP\nB< NOOP\nB> 250 ok\nC< 250 ok")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from guard_bench import SETTINGS, Bench
 from rig import Rig, Talk, guard, virtual_time
+from ticket_mask import masked
 
 from gatekeeper.events import Client, JudgedEvent, MailProtocol
 from gatekeeper.policy.domains import DomainLists, Domains, Listed
@@ -15,8 +16,8 @@ from gatekeeper.prefix import Prefix
 from gatekeeper.settings import Mode, Treatment
 from gatekeeper.verdict import Action, Reason, Verdict
 
-NO_SUCH_USER = "550 5.1.1 No such user here"
-NOT_ACCEPTED = "550 5.7.1 Recipient not accepted"
+NO_SUCH_USER = "550 5.1.1 No such user here (ref *****)"
+NOT_ACCEPTED = "550 5.7.1 Recipient not accepted (ref *****)"
 HELLO = """
     B> 220 mx.example ESMTP
     C< 220 mx.example ESMTP
@@ -247,10 +248,10 @@ async def test_who_guesses_recipients_is_slowed_and_banned_as_if_the_backend_had
         for number in range(most + 40):
             await talk.client.send(b"RCPT TO:<guess%d@one.example>\r\n" % number)
         heard = b""
-        while not heard.endswith(b"transmission channel\r\n"):
+        while b"transmission channel" not in heard or not heard.endswith(b"\r\n"):
             heard += await talk.client.hear_some()
         await talk.backend.hear_end()
-    lines = heard.decode().splitlines()
+    lines = masked(heard).decode().splitlines()
     assert set(lines[:-1]) == {NO_SUCH_USER}
     assert most * 0.9 < len(lines) < most * 1.1  # different ones are counted by estimate
     [ban] = judge.bench.ledger.bans()

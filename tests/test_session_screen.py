@@ -8,6 +8,7 @@ import trio
 from fake_resolver import FakeResolver
 from guard_bench import Bench
 from rig import FakeJudge, Rig, guard, virtual_time
+from ticket_mask import masked
 
 from gatekeeper.dnsbl import Blocklists
 from gatekeeper.events import (
@@ -34,9 +35,9 @@ from gatekeeper.verdict import Action, Reason, Verdict
 from gatekeeper.wire.proxy_header import encode_v1
 
 LISTED = (Listing("bl.example", ("127.0.0.2",), 1.0),)
-REFUSED = Verdict(Action.REJECT, Reason.DNS_LISTED)
+REFUSED = Verdict(Action.REJECT, Reason.DNS_LISTED, ticket="7f3k2")
 CLIENT = ("203.0.113.9", 50_000, "192.0.2.1", 25)
-NOT_ACCEPTED = "554 5.7.1 Mail from your address is not accepted"
+NOT_ACCEPTED = "554 5.7.1 Mail from your address is not accepted (ref *****)"
 
 
 @dataclass
@@ -242,7 +243,7 @@ async def first_line(bench: Bench, with_settings: Settings) -> str:
         nursery.start_soon(_greet, rig)
         line = await talk.client.hear_line()
         nursery.cancel_scope.cancel()
-    return line.decode().rstrip()
+    return masked(line).decode().rstrip()
 
 
 async def _greet(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ticket_mask import masked
 
 from .accounts import ALICE
 from .conftest import Mail
@@ -16,7 +17,7 @@ from .guard_process import Guard, Service, guard
 from .line_client import LineClient
 from .processes import free_ports, wait_until
 
-NOT_ACCEPTED = b"554 5.7.1 Mail from your address is not accepted\r\n"
+NOT_ACCEPTED = b"554 5.7.1 Mail from your address is not accepted (ref *****)\r\n"
 KEY = "abcdefghijklmnopqrstuvwxyz"
 DEADLINE_S = 1.0
 SLOW_S = 2.0  # what a busy host may add
@@ -64,7 +65,7 @@ def greeting(running: Guard, source: str) -> tuple[bytes, float]:
     """The first line a client from `source` hears, and the seconds until then."""
     started = time.monotonic()
     with connect(running, source) as client:
-        return client.line(), time.monotonic() - started
+        return masked(client.line()), time.monotonic() - started
 
 
 def send(running: Guard, source: str, marker: str) -> None:

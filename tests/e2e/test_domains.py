@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ticket_mask import masked
 
 from .accounts import ALICE, BOB, CAROL, DOMAIN, SECOND_DOMAIN
 from .conftest import Mail
@@ -14,8 +15,8 @@ from .guard_process import Guard, Service, guard
 from .line_client import LineClient
 from .processes import wait_until
 
-NO_SUCH_USER = b"550 5.1.1 No such user here\r\n"
-NOT_ACCEPTED = b"550 5.7.1 Recipient not accepted\r\n"
+NO_SUCH_USER = b"550 5.1.1 No such user here (ref *****)\r\n"
+NOT_ACCEPTED = b"550 5.7.1 Recipient not accepted (ref *****)\r\n"
 SENDER = b"someone@elsewhere.test"
 
 
@@ -46,7 +47,7 @@ class Place:
         """What a client hears to one RCPT."""
         with self.session(source) as client:
             assert client.command(b"MAIL FROM:<" + sender + b">").startswith(b"250 ")
-            return client.command(f"RCPT TO:<{recipient}>".encode())
+            return masked(client.command(f"RCPT TO:<{recipient}>".encode()))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_one_message_for_two_domains(place: Place, mail: Mail, source: str, mark
     with place.session(source) as client:
         assert client.command(b"MAIL FROM:<" + SENDER + b">").startswith(b"250 ")
         answers = {
-            recipient: client.command(f"RCPT TO:<{recipient}>".encode())
+            recipient: masked(client.command(f"RCPT TO:<{recipient}>".encode()))
             for recipient in (ALICE, BOB, f"dora@{SECOND_DOMAIN}", f"eve@{SECOND_DOMAIN}")
         }
         assert client.command(b"DATA").startswith(b"354 ")

@@ -1,0 +1,98 @@
+"""Tickets of refusals: who is given one, and what the helpdesk finds under it.
+
+Theory of operation. A ticket must tell its reader nothing: not the rule, not how many were refused
+before, not whether two refusals had the same reason. So it is drawn at random, anew for each
+answer, and what it stands for is kept here alone. And it must not tell the guard from its backend:
+a credential that is refused in the backend's own words (`session/likeness.py`) is given none,
+whichever rule refused it. All other refusals are openly the guard's, and all of them have one.
+"""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from gatekeeper.ban import Scope
+from gatekeeper.events import (
+    AuthAttempt,
+    AuthOutcome,
+    AuthResult,
+    ConnectionClosed,
+    JudgedEvent,
+    RcptAttempt,
+    RcptOutcome,
+    Violation,
+)
+from gatekeeper.journal import Entry
+from gatekeeper.verdict import Action, Verdict
+from gatekeeper.wire.ticket import COUNT, spell
+
+# Kept tickets of the login ports, whose people ring up within the hour, and of port 25, whose
+# senders read a bounce the next day; apart, so that a flood of spam costs no user his answer. About
+# 0.5 KB each. Older ones are in the log.
+MAX_TICKETS: Final = {Scope.AUTH: 20_000, Scope.MX: 10_000}
+MAX_PATH_CHARACTERS: Final = 80
+
+
+class Told(NamedTuple):
+    """What one ticket stands for. The paths are empty where no recipient was refused."""
+
+    entry: Entry
+    scope: Scope
+    sender: str
+    recipient: str
+
+
+class Tickets:
+    """The tickets given out, each with what it stands for. `draw(n)` gives an unpredictable whole
+    number below n."""
+
+    __slots__ = ("_draw", "_kept")
+
+    def __init__(self, draw: Callable[[int], int] = secrets.randbelow) -> None:
+        self._draw = draw
+        self._kept: dict[Scope, OrderedDict[str, Told]] = {scope: OrderedDict() for scope in Scope}
+
+    def new(self) -> str:
+        """A ticket that stands for nothing yet."""
+        while self.find(ticket := spell(self._draw(COUNT))) is not None:
+            pass
+        return ticket
+
+    def keep(self, entry: Entry, event: JudgedEvent, scope: Scope) -> None:
+        """Have the ticket of the entry's verdict stand for it; the oldest makes room."""
+        sender = recipient = ""
+        attempt = event.attempt if isinstance(event, RcptOutcome) else event
+        if isinstance(attempt, RcptAttempt):
+            sender = (attempt.reverse_path or "")[:MAX_PATH_CHARACTERS]
+            recipient = attempt.forward_path[:MAX_PATH_CHARACTERS]
+        kept = self._kept[scope]
+        if len(kept) >= MAX_TICKETS[scope]:
+            kept.popitem(last=False)
+        kept[entry.verdict.ticket] = Told(entry, scope, sender, recipient)
+
+    def find(self, ticket: str) -> Told | None:
+        """What a ticket stands for; None where that is forgotten, or it was never given."""
+        for kept in self._kept.values():
+            if (told := kept.get(ticket)) is not None:
+                return told
+        return None
+
+
+def has_ticket(event: JudgedEvent, verdict: Verdict) -> bool:
+    """Whether the answer to `event` is openly the guard's own.
+
+    It follows from what kind of answer it is, and from nothing else: answers that differ in this
+    differ in their words, too.
+    """
+    match event:
+        case ConnectionClosed():  # nobody is there to be answered
+            return False
+        case AuthAttempt():  # DECOY and REJECT are told in the backend's words
+            return verdict.action in {Action.DEFER, Action.CLOSE}
+        case AuthOutcome(result=AuthResult.SUCCESS):  # in the backend's words, then hung up on
+            return verdict.action >= Action.DECOY
+        case AuthOutcome() | RcptOutcome() | Violation():  # these have their answer already
+            return verdict.action is Action.CLOSE
+        case _:
+            return verdict.action >= Action.DEFER
