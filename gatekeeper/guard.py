@@ -85,6 +85,7 @@ class Guard:
         self.suspended = False  # see `suspend`
         self.domains: Domains | None = None  # the operator's files; replaced as they change
         self._rules = tuple(rules)
+        self._observed = frozenset(rule.name for rule in rules if rule.observed)
         self._on_verdict = on_verdict
         self._on_lock = on_lock
         self._last_place = _NOWHERE, place(_NOWHERE)
@@ -162,7 +163,8 @@ class Guard:
         """Whether the Rule of this name only watches."""
         if self.suspended and rule is not Reason.ACCOUNT_LOCKED:
             return True
-        return self._settings.rules.get(rule, self._settings.mode) is Mode.OBSERVE
+        default = Mode.OBSERVE if rule in self._observed else self._settings.mode
+        return self._settings.rules.get(rule, default) is Mode.OBSERVE
 
     def score(self, entity: Prefix, scope: Scope) -> float:
         """The score of `entity` in `scope` as it is now; 0 where nothing is known of it."""

@@ -21,6 +21,7 @@ from gatekeeper.events import (
     ConnectionOpened,
     RcptResult,
 )
+from gatekeeper.policy.rules import BuiltIn
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.settings import Mode, PolicySettings
@@ -162,3 +163,26 @@ async def test_new_settings_hold_from_the_next_event_on(bench: Bench) -> None:
     trap = await bench.attempt(client("198.51.100.7"), "x", "ROOT")
     assert trap.ban
     assert await bench.outcome(client(), "and one") == BAN, "counters have stayed"
+
+
+REFUSAL = Verdict(Action.REJECT, Reason.DNS_LISTED)
+
+
+@pytest.mark.parametrize(
+    ("mode", "rules", "carried_out"),
+    [
+        (Mode.ENFORCE, {}, False),
+        (Mode.ENFORCE, {Reason.DNS_LISTED: Mode.ENFORCE}, True),
+        (Mode.OBSERVE, {Reason.DNS_LISTED: Mode.ENFORCE}, True),
+        (Mode.OBSERVE, {}, False),
+    ],
+)
+async def test_a_rule_that_is_observed_by_itself_is_carried_out_only_where_that_is_written(
+    mode: Mode, rules: dict[Reason, Mode], carried_out: bool
+) -> None:
+    rule = BuiltIn(Reason.DNS_LISTED, lambda _event, _facts: REFUSAL, observed=True)
+    bench = Bench(replace(SETTINGS, mode=mode, rules=rules), rules=(rule,))
+    assert await bench.guard.judge(ConnectionOpened(), client()) == (
+        REFUSAL if carried_out else PASS
+    )
+    assert bench.heard == [(REFUSAL, carried_out)]

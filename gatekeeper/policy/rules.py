@@ -35,7 +35,8 @@ class BuiltIn:
     `name` is what the operator calls it (`[rules]`); its verdicts may have other reasons, too.
     `events` are the kinds it has an opinion on; none are all. A rule on `strangers` has none on the
     right password from where its account is at home. A rule that `needs_learning` only watches
-    until it is known who is at home where.
+    until it is known who is at home where. One that is `observed` only watches where the operator
+    says nothing of it: decent senders may be at fault, too.
     """
 
     name: Reason
@@ -43,6 +44,7 @@ class BuiltIn:
     events: tuple[type, ...] = ()
     strangers: bool = False
     needs_learning: bool = False
+    observed: bool = False
 
 
 def banned(event: JudgedEvent, facts: Facts) -> Verdict | None:
