@@ -185,14 +185,21 @@ class Resolver(Protocol):
 
 
 class Screen(Protocol):
-    """What is asked about a client before it is greeted, or before its credential goes on."""
+    """What is asked about a client before it is greeted, and about what it says before that is
+    judged.
+
+    Neither method raises, and both return within the deadline of the settings: what was not
+    answered by then has no opinion.
+    """
 
     async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
         """What the lists for this occasion say of the client's address; none where they say
-        nothing, or not in time.
+        nothing."""
+        ...
 
-        Never raises, and returns within the deadline of the settings.
-        """
+    async def complete(self, event: JudgedEvent, client: Client) -> JudgedEvent:
+        """`event` with what else can be known of it: a credential with listings, EHLO with its
+        fault, MAIL with what DNS says of the sender. Itself where there is nothing to add."""
         ...
 
 

@@ -8,7 +8,7 @@ and nobody waits for it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -17,7 +17,7 @@ import trio
 
 from gatekeeper.abc import Resolver
 from gatekeeper.errors import ResolverError, ResolverOverloaded
-from gatekeeper.events import Client, Listing
+from gatekeeper.events import AuthAttempt, Client, JudgedEvent, Listing
 from gatekeeper.policy.blocklists import (
     CodeFilter,
     code_name,
@@ -139,6 +139,13 @@ class Blocklists:
         if inquiry.waiting and not inquiry.decided:
             await self._ask(inquiry)
         return inquiry.listings
+
+    async def complete(self, event: JudgedEvent, client: Client) -> JudgedEvent:
+        """See `Screen.complete`: credentials alone."""
+        if not (self._zones[AskedOn.AUTH] and isinstance(event, AuthAttempt)):
+            return event
+        listings = await self.listings(client, AskedOn.AUTH)
+        return replace(event, listings=listings) if listings else event
 
     def report(self) -> dict[str, str]:
         """Each zone and how it is, for `status`."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gatekeeper.ban import Scope
+from gatekeeper.findings import HelloFault, SenderDomain, SpfResult
 from gatekeeper.prefix import Prefix
 from gatekeeper.secret import Secret
 
@@ -116,6 +117,7 @@ class HelloAttempt:
 
     domain: str
     extended: bool
+    fault: HelloFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class MailAttempt:
     reverse_path: str
     hello: str = ""
     authcid: str = ""
+    domain: SenderDomain | None = None  # what DNS says of the sender's
+    spf: SpfResult | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ LEVELS: Final = {
     "": 0,  # gatekeeper/__init__.py: the version
     "errors": 0,
     "events": 0,
+    "findings": 0,
     "verdict": 0,
     "ban": 0,
     "prefix": 0,
@@ -41,6 +42,7 @@ LEVELS: Final = {
     "host": 3,
     "stuck": 3,
     "dnsbl": 3,
+    "envelope": 3,
     "domains_tree": 3,
     "resolver": 3,
     "unix_sockets": 3,
@@ -69,6 +71,7 @@ LEVELS: Final = {
     "control_words": 4,
     "account_verbs": 4,
     "explain": 4,
+    "explain_ticket": 4,
     "journal": 4,
     "tickets": 4,
     "simulation": 4,

@@ -16,6 +16,7 @@ from gatekeeper.events import (
     Client,
     ClientListed,
     ConnectionOpened,
+    JudgedEvent,
     Listing,
     MailProtocol,
 )
@@ -55,6 +56,12 @@ class FakeScreen:
         self.asked_on.append(on)
         await trio.sleep(self.delay_s)
         return self.says
+
+    async def complete(self, event: JudgedEvent, client: Client) -> JudgedEvent:
+        """See `gatekeeper.abc.Screen`."""
+        if not isinstance(event, AuthAttempt):
+            return event
+        return replace(event, listings=await self.listings(client, AskedOn.AUTH))
 
 
 def refusing() -> FakeJudge:

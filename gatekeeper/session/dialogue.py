@@ -5,7 +5,7 @@ A fault of the backend's leg is raised as `BackendUnavailable`, so that whoever 
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Final
 
@@ -14,12 +14,12 @@ import trio
 from gatekeeper.abc import Judge, Screen
 from gatekeeper.channel import DIALOGUE_READ_OCTETS, Channel, deadline_in
 from gatekeeper.errors import BackendUnavailable, ChannelError, DeadlineExceeded, PeerClosed
-from gatekeeper.events import AuthAttempt, JudgedEvent, Violation
+from gatekeeper.events import JudgedEvent, Violation
 from gatekeeper.readiness import GONE, IN, Readiness, Waiter
 from gatekeeper.relay import Relay
 from gatekeeper.session.likeness import Likeness
 from gatekeeper.sessions import End, Session
-from gatekeeper.settings import AskedOn, ListenerSettings, Settings
+from gatekeeper.settings import ListenerSettings, Settings
 from gatekeeper.tls import Certificates
 from gatekeeper.upstream import Backend
 from gatekeeper.verdict import Action, Verdict
@@ -248,8 +248,7 @@ class Dialogue(ABC):
     async def permits(self, event: JudgedEvent) -> Verdict | None:
         """None when `event` may go on, else the verdict that says how it is refused."""
         screen = self.service.screen
-        if isinstance(event, AuthAttempt) and screen is not None:
-            listings = await screen.listings(self.session.client, AskedOn.AUTH)
-            event = replace(event, listings=listings) if listings else event
+        if screen is not None:
+            event = await screen.complete(event, self.session.client)
         verdict = await self.judge(event)
         return None if verdict.action <= Action.DELAY else verdict
