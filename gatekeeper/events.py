@@ -5,7 +5,7 @@ out of a client's bytes; a session turns those into the first group, because onl
 both directions. No event holds a credential outside a `Secret`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from gatekeeper.ban import Scope
@@ -22,6 +22,15 @@ class MailProtocol(Enum):
     IMAP = "imap"  # 993 and 143
 
 
+class Marks:
+    """What the operator's hooks noted of one connection: the one part of a Client that changes."""
+
+    __slots__ = ("tags",)
+
+    def __init__(self) -> None:
+        self.tags: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """The far end of one connection, as told by the socket or by a trusted PROXY header."""
@@ -34,6 +43,7 @@ class Client:
     listener: str
     protocol: MailProtocol
     reverse_name: str | None = None  # None: not known; what DNS says the address is called
+    marks: Marks = field(default_factory=Marks, compare=False, repr=False)
 
     @property
     def scope(self) -> Scope:

@@ -54,6 +54,9 @@ class Reason(Enum):
     UNKNOWN_USER = "unknown-user"  # they name no such user
     SENDER_BLACKLISTED = "sender-blacklisted"
     CLIENT_BLACKLISTED = "client-blacklisted"
+    # The operator's own Rules:
+    HOOK = "hook"
+    HOOK_FAILED = "hook-failed"  # one of them did, and `on_error` puts off then
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class Verdict:
     `watched` has it told and counted, but not carried out, whatever the Rule's mode is.
     `ticket` names this one decision to the client's helpdesk; empty where the answer has none.
     Replies are made by the session from `action`: generic on purpose, so that a stranger learns
-    nothing of the rule.
+    nothing of the rule; where a hook has said it in its own words, those are `text`, one printable
+    line. `source` names the hook, for logs.
     """
 
     action: Action
@@ -75,6 +79,8 @@ class Verdict:
     ban_first_s: float | None = None
     watched: bool = False
     ticket: str = field(default="", compare=False)
+    text: str = ""
+    source: str = ""
 
 
 PASS: Final = Verdict(Action.PASS, Reason.NONE)
@@ -93,4 +99,6 @@ def strongest(verdicts: list[Verdict]) -> Verdict:
     delay_s = max(verdict.delay_s for verdict in verdicts)
     bans = [verdict.ban_first_s for verdict in verdicts if verdict.ban]
     first_s = max((first for first in bans if first is not None), default=None)
-    return Verdict(top.action, top.reason, delay_s, bool(bans), first_s)
+    return Verdict(
+        top.action, top.reason, delay_s, bool(bans), first_s, text=top.text, source=top.source
+    )

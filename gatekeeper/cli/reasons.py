@@ -47,6 +47,8 @@ WHY: Final[Mapping[Reason, str]] = {
     " sender in blacklisted/",
     Reason.CLIENT_BLACKLISTED: "the files of the recipient's domain, or of _global_, have the"
     " client's address or the end of its name in blacklisted/",
+    Reason.HOOK: "a hook of yours said so (hooks in the configuration)",
+    Reason.HOOK_FAILED: "a hook of yours failed or took too long, and [hooks] on_error puts off",
 }
 HELD_BECAUSE: Final = {
     "new-networks": "it logged in from several networks it was never seen in within an hour",

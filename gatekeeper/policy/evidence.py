@@ -13,6 +13,7 @@ from gatekeeper.events import (
     AuthAttempt,
     AuthOutcome,
     AuthResult,
+    JudgedEvent,
     RcptAttempt,
     RcptOutcome,
     RcptResult,
@@ -83,6 +84,21 @@ class Evidence:
             after = sources.add(place.source, weight, now)
             self.logins.changes.score(scope, place.source, parent=False)
         return Seen(self._facts(scope, place, before, after, now))
+
+    def look(self, event: JudgedEvent, scope: Scope, place: Place, now: float) -> Facts:
+        """What is known of an Event before it is judged; nothing is counted or used up."""
+        match event:
+            case AuthAttempt() | AuthOutcome():
+                attempt = event.attempt if isinstance(event, AuthOutcome) else event
+                login = self.logins.facts(self.logins.credential(attempt), place, now)
+                score = self.logins.neighbourhood.scores.sources.value(place.source, now)
+                return self._facts(Scope.AUTH, place, score, score, now, login)
+            case RcptAttempt():
+                account, harvested = self._account(event), self._harvested(scope, place, now)
+                seen = self._seen_recipient(scope, place, account, harvested, now, probing=False)
+                return seen.facts
+            case _:
+                return self.anything(scope, place, now).facts
 
     def attempt(self, event: AuthAttempt, place: Place, now: float) -> Seen:
         """A credential before the backend sees it; nothing is counted yet."""
@@ -233,17 +249,20 @@ class Evidence:
         harvested: Harvested | None,
         now: float,
         lock: AccountLock | None = None,
+        *,
+        probing: bool = True,
     ) -> Seen:
         held = over = probe = False
         if account is not None:
             held = self.logins.locks.find(account.key, LockKind.HELD, now) is not None
             over = self.sending.account_over(account, now)
-        if harvested is not None and harvested.unknown >= self._settings.harvest_defer:
+        unknown = 0 if harvested is None else harvested.unknown
+        if unknown >= self._settings.harvest_defer and probing:
             probe = self.harvest.take_probe(place.source, now)
         recipient = RecipientFacts(
             held=held,
             over_rate=over or self.sending.address_over(place.source, now),
-            unknown=0 if harvested is None else harvested.unknown,
+            unknown=unknown,
             mostly_unknown=harvested is not None and harvested.mostly_unknown,
             none_accepted=harvested is not None and harvested.none_accepted,
             probe=probe,

@@ -67,6 +67,7 @@ class Facts(NamedTuple):
     settings: PolicySettings
     login: LoginFacts | None = None
     recipient: RecipientFacts | None = None
+    tags: frozenset[str] = frozenset()  # of the session, by earlier hooks; for hooks alone
 
     @property
     def counted(self) -> bool:
