@@ -61,7 +61,8 @@ class Enforcement:
         self._resets: Resets | None = None
         self.dialler: Dialler | None = None
         if prepared.kernel is not None:
-            self._client = KernelClient(prepared.kernel[0])
+            at = prepared.kernel[0] if isinstance(prepared.kernel, tuple) else prepared.kernel
+            self._client = KernelClient(at, health.of("enforcer"))
             known = targets(transparent_endpoints(settings))
             self.dialler = KernelDialler(self._client.dial, known)
             self._resets = Resets(ledger, self._client.kill, chronicle.reset_elsewhere)

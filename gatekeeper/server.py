@@ -33,15 +33,20 @@ def bind(endpoint: Endpoint, tls: TlsMode) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if tls is TlsMode.IMPLICIT:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        fit(sock, tls)
         sock.bind((endpoint.host, endpoint.port))
         sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def fit(sock: socket.socket, tls: TlsMode) -> None:
+    """Set what sessions on a listening socket need: theirs inherit it. Raises `OSError`."""
+    if tls is TlsMode.IMPLICIT:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Server:

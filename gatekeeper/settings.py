@@ -114,6 +114,7 @@ class EnforceSettings:
     """What applies bans besides the guard itself."""
 
     nft: bool = True
+    kernel_socket: Path | None = None  # of a kernel process that is a unit; None: start our own
     syn_rate: int = 25  # new connections a second of one address, on average; 0: no meter
     syn_burst: int = 100  # and at once
     xdp: tuple[str, ...] = ()  # interfaces whose drivers drop what is banned

@@ -2,18 +2,20 @@
 bound, the kernel process started. It may be root's work; `app.run` drops the rights after it.
 """
 
+import contextlib
 import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import SystemRandom
 
-from gatekeeper import host
+from gatekeeper import host, listening, systemd
 from gatekeeper.abc import Dialler, Screen
 from gatekeeper.dnsbl import Blocklists, OnZone
 from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
 from gatekeeper.enforce.transparent import spawn_keeper, targets
-from gatekeeper.errors import ConfigError, EnforcerError, PermissionMissing
+from gatekeeper.errors import EnforcerError, PermissionMissing
 from gatekeeper.events import MailProtocol
 from gatekeeper.guard import Guard
 from gatekeeper.prefix import Prefix
@@ -21,7 +23,6 @@ from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.resolver.shared import SharedResolver
 from gatekeeper.resolver.stub import StubResolver, system_servers
-from gatekeeper.server import bind
 from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Service
 from gatekeeper.session.likeness import Likeness
@@ -41,8 +42,9 @@ from gatekeeper.upstream import Backend
 class Prepared:
     """What needed rights, done."""
 
-    sockets: tuple[tuple[str, socket.socket], ...]  # listener name, listening socket
-    kernel: tuple[socket.socket, subprocess.Popen[bytes]] | None
+    sockets: listening.Named
+    # Ours, or where the one that is a unit listens.
+    kernel: tuple[socket.socket, subprocess.Popen[bytes]] | Path | None
     without_kernel: str  # why bans stay in the guard, if they do
     keeper: subprocess.Popen[bytes] | None = None  # takes transparent mode's rules away at our end
     doubts: tuple[str, ...] = ()  # what the operator should look at
@@ -54,26 +56,31 @@ def prepare(settings: Settings) -> Prepared:
     host.raise_descriptor_limit(settings.limits.sessions)
     host.own_directory(settings.run_dir, settings.user)
     if settings.store.path is not None:
-        host.own_directory(settings.store.path.parent, settings.user)
-        host.own_directory(settings.state_dir, settings.user)
-    sockets = []
-    for listener in settings.listeners:
-        for endpoint in listener.bind:
-            try:
-                sockets.append((listener.name, bind(endpoint, listener.tls)))
-            except PermissionError as error:
-                raise PermissionMissing(f"{listener.name}: {endpoint}: {error.strerror}") from error
-            except OSError as error:
-                raise ConfigError(f"{listener.name}: {endpoint}: {error.strerror}") from error
-    kernel, without_kernel = None, ""
+        for path in (settings.store.path.parent, settings.state_dir):
+            with contextlib.suppress(PermissionMissing):  # the Store will say so, and do without
+                host.own_directory(path, settings.user)
+    passed = systemd.inherited()
+    sockets = (
+        listening.recognised(settings.listeners, passed)
+        if passed
+        else listening.bound(settings.listeners)
+    )
+    kernel, without_kernel = _kernel(settings)
+    return _with_keeper(settings, Prepared(sockets, kernel, without_kernel))
+
+
+def _kernel(
+    settings: Settings,
+) -> tuple[tuple[socket.socket, subprocess.Popen[bytes]] | Path | None, str]:
+    """The kernel process, or why there is none."""
     if not settings.enforce.nft:
-        without_kernel = "switched off by [enforce] nft = false"
-    else:
-        try:
-            kernel = spawn_kernel(kernel_options(settings))
-        except (EnforcerError, PermissionMissing) as error:
-            without_kernel = str(error)
-    return _with_keeper(settings, Prepared(tuple(sockets), kernel, without_kernel))
+        return None, "switched off by [enforce] nft = false"
+    if settings.enforce.kernel_socket is not None:
+        return settings.enforce.kernel_socket, ""
+    try:
+        return spawn_kernel(kernel_options(settings)), ""
+    except (EnforcerError, PermissionMissing) as error:
+        return None, str(error)
 
 
 def _with_keeper(settings: Settings, prepared: Prepared) -> Prepared:
@@ -82,7 +89,7 @@ def _with_keeper(settings: Settings, prepared: Prepared) -> Prepared:
     endpoints = transparent_endpoints(settings)
     if not endpoints:
         return prepared
-    if prepared.kernel is None:
+    if not isinstance(prepared.kernel, tuple):
         raise EnforcerError(f"transparent: there is no kernel process: {prepared.without_kernel}")
     try:
         keeper, doubts = spawn_keeper(targets(endpoints))

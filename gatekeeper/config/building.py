@@ -161,12 +161,15 @@ def _enforce(section: Section) -> EnforceSettings:
         nft=section.take("nft", values.boolean, defaults.nft),
         syn_rate=section.take("syn_rate", values.count, defaults.syn_rate),
         syn_burst=section.take("syn_burst", values.count, defaults.syn_burst),
+        kernel_socket=section.take("kernel_socket", values.path, defaults.kernel_socket),
         xdp=section.each("xdp", values.interface),
     )
     if settings.xdp and not settings.nft:
         section.blame("xdp", "needs nft = true: XDP is the short cut, nftables the rule")
     section.done()
     return settings
+    if settings.kernel_socket is not None and not settings.nft:
+        section.blame("kernel_socket", "needs nft = true")
 
 
 def _store(section: Section, state_dir: Path) -> StoreSettings:

@@ -147,6 +147,9 @@ def _check_backend(backend: BackendSettings, section: Section, settings: Setting
 def _check_transparent(backend: BackendSettings, section: Section, settings: Settings) -> None:
     if not settings.enforce.nft:
         section.blame("announce", '"transparent" needs the kernel process: [enforce] nft = true')
+    if settings.enforce.kernel_socket is not None:
+        text = '"transparent" needs a guard that is started as root: no [enforce] kernel_socket'
+        section.blame("announce", text)
     for endpoint in backend.address:
         try:
             pack_address(endpoint.host)

@@ -5,26 +5,29 @@ answer to its asker, and what the process tells unasked to `news`. Every questio
 and its answer the same one, so a question whose asker gave up, by its deadline or by cancellation,
 does no harm: its late answer is recognised and thrown away. A process that was killed and started
 anew says so first; then the question under way has failed.
+
+A process that is a unit of its own listens at a path. There `run` connects, and connects again
+after growing pauses whenever it is gone; meanwhile every question fails at once. A new connection
+begins with `started`, as a new process does, so whoever hears `news` tells it all and compares.
 """
 
 import contextlib
 import json
 import socket
-import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import trio
 
 from gatekeeper.abc import BanChange, EnforcerNews, HeldBan
 from gatekeeper.ban import End, Scope
+from gatekeeper.enforce.packets import entry, held, page, receive, understood
 from gatekeeper.enforce.questions import bulk, single
 from gatekeeper.enforce.shape import Key, enforceable, final_seconds, seconds_left
 from gatekeeper.errors import EnforcerError, EnforcerFull
 from gatekeeper.kernel.protocol import (
     ENTRIES_MAX,
-    PACKET_MAX_OCTETS,
-    RECORDS,
     SET_IS_FULL,
     encode,
 )
@@ -34,52 +37,110 @@ from gatekeeper.prefix import Prefix, pack_address
 ROUND_TRIP_S: Final = 5.0
 _DROP_COUNTERS: Final = ("dropped", "flooded", "blocked", "xdp_dropped")  # as they begin
 _BULK_FROM: Final = 64  # changes; fewer go in one packet whatever their sets
+FIRST_PAUSE_S: Final = 0.1  # before the next try to connect
+MAX_PAUSE_S: Final = 5.0
+START_S: Final = 15.0  # for its first word: its start, behind a socket of the service manager
 _GONE: Final = "the kernel process is gone"
-_DESCRIPTOR: Final = struct.Struct("@i")
+
+
+def _mute(_error: EnforcerError | None) -> None:
+    """Nobody asked to be told."""
 
 
 class KernelClient:
-    """Implements `gatekeeper.abc.Enforcer`; `sock` is what `spawn_kernel` returned.
+    """Implements `gatekeeper.abc.Enforcer`. `where` is what `spawn_kernel` returned, or the path a
+    kernel process listens at.
 
     `run` has to be running for anything to be answered. All or none holds for each packet, not
     across packets: a longer list that fails is in force up to the failure. After a missed deadline
     it is not known whether the change is in force; applying it once more is harmless.
 
-    `news` hears what the process tells unasked; it must not call back in here.
+    `news` hears what the process tells unasked; it must not call back in here. `on_health` hears
+    an error when the process is found to be gone, and None when it is there.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
+    def __init__(
+        self, where: socket.socket | Path, on_health: Callable[[EnforcerError | None], None] = _mute
+    ) -> None:
         self.news: EnforcerNews | None = None
-        self._socket = trio.socket.from_stdlib_socket(sock)
+        self._path: Path | None = None
+        self._socket: trio.socket.SocketType | None = None  # of a process that answers
+        self._known = trio.Event()  # whether there is one
+        if isinstance(where, Path):
+            self._path = where
+        else:
+            where.setblocking(False)
+            self._socket = trio.socket.from_stdlib_socket(where)
+            self._known.set()
+        self._on_health = on_health
         self._lock = trio.Lock()
         self._listing = trio.Lock()
         self._last_id = 0
         self._arrived = trio.Event()  # the answer to the last question, or its failure
         self._answer: dict[str, Any] | EnforcerError | None = None
         self._passed: socket.socket | None = None  # came with the answer
-        self._gone = False
+        self._closed = False
 
     async def run(self, news: EnforcerNews) -> None:
-        """Read until the process is gone or `aclose`; every question fails from then on."""
+        """Read until `aclose`, or until a process without a path is gone: every question fails from
+        then on. One with a path is looked for again."""
         self.news = news
+        pause_s = FIRST_PAUSE_S
+        while not self._closed:
+            if (sock := self._socket or await self._connect()) is not None:
+                served = await self._read(sock, news)
+                pause_s = FIRST_PAUSE_S if served else pause_s
+            if self._path is None:
+                return
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+
+    async def _connect(self) -> trio.socket.SocketType | None:
+        sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            while True:
-                packet, passed = await self._receive()
-                if not packet:
-                    return
-                self._take(packet, passed, news)
-        except (OSError, trio.ClosedResourceError):
-            pass
-        finally:
-            self._gone = True
-            self._arrive(EnforcerError(_GONE))
+            await sock.connect(str(self._path))
+        except OSError as error:
+            sock.close()
+            self._lose(f"{self._path}: {error.strerror}")
+            return None
+        return sock
+
+    async def _read(self, sock: trio.socket.SocketType, news: EnforcerNews) -> bool:
+        """Read until the process is gone; whether it had said a word. Of one at a path the first
+        word is that it has started: what was asked before it would fail."""
+        with sock, contextlib.suppress(OSError, trio.ClosedResourceError):
+            received = await self._first(sock) if self._socket is None else await receive(sock)
+            while received[0]:
+                self._find(sock)
+                self._take(*received, news)
+                received = await receive(sock)
+        served = self._socket is not None
+        self._socket = None
+        self._lose(_GONE if served else f"{self._path}: it hangs up, or does not answer")
+        return served
+
+    async def _first(self, sock: trio.socket.SocketType) -> tuple[bytes, socket.socket | None]:
+        with trio.move_on_after(START_S):
+            return await receive(sock)
+        return b"", None
+
+    def _find(self, sock: trio.socket.SocketType) -> None:
+        if self._socket is None:
+            self._socket = sock
+            self._known.set()
+            self._on_health(None)
+
+    def _lose(self, why: str) -> None:
+        self._known.set()
+        self._arrive(EnforcerError(_GONE))
+        if not self._closed:
+            self._on_health(EnforcerError(why))
 
     async def hello(self) -> dict[str, str]:
         """Have the process see that its table is there; how XDP serves each interface. Raises
         `EnforcerError`."""
         answer = await self._ask({"verb": "hello"})
-        with _understood():
+        with understood():
             return dict(answer.get("xdp", {}))
 
     async def apply(self, changes: Sequence[BanChange], now: float) -> None:
@@ -105,24 +166,24 @@ class KernelClient:
         async with self._listing:
             answer = await self._ask({"verb": "list", "start": True})
             while answer.get("more"):
-                with _understood():
-                    page = _page(answer)
-                take(page)
+                with understood():
+                    one = page(answer)
+                take(one)
                 answer = await self._ask({"verb": "list", "start": False})
 
     async def remaining_s(self, prefix: Prefix, scope: Scope) -> float | None:
         """See `Enforcer.remaining_s`."""
         if not enforceable(prefix):
             return None
-        answer = await self._ask({"verb": "get", "entry": _entry(prefix, scope)})
-        with _understood():
+        answer = await self._ask({"verb": "get", "entry": entry(prefix, scope)})
+        with understood():
             left_ms = answer["remaining_ms"]
             return None if left_ms is None else float(left_ms) / 1000
 
     async def dropped(self) -> dict[str, int]:
         """See `Enforcer.dropped`."""
         answer = await self._ask({"verb": "counters"})
-        with _understood():
+        with understood():
             counters: dict[str, list[int]] = answer["counters"]
             return {
                 name: packets
@@ -141,9 +202,9 @@ class KernelClient:
         Meant for sockets of other processes: the caller's own end with `ECONNABORTED`.
         Raises `EnforcerError`.
         """
-        entries = [_entry(prefix, scope) for prefix, scope in keys if enforceable(prefix)]
+        entries = [entry(prefix, scope) for prefix, scope in keys if enforceable(prefix)]
         answer = await self._ask({"verb": "kill", "entries": entries})
-        with _understood():
+        with understood():
             return int(answer["killed"])
 
     async def dial(self, target: int, source: str, port: int) -> socket.socket:
@@ -162,15 +223,17 @@ class KernelClient:
 
     async def aclose(self) -> None:
         """Close the socket: a kernel process started for it ends, its bans stay."""
+        self._closed = True
         self._forget_passed()
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         await trio.lowlevel.checkpoint()
 
     # -- questions and answers ----------------------------------------------------------------
 
     async def _change(self, question: dict[str, object]) -> None:
         answer = await self._ask(question)
-        with _understood():
+        with understood():
             for network, length, scope in answer.get("refused", ()):
                 prefix = Prefix(pack_address(network), length)
                 if self.news is not None:
@@ -179,13 +242,14 @@ class KernelClient:
     async def _ask(self, question: dict[str, object]) -> dict[str, Any]:
         """The answer to one question. Raises `EnforcerError`."""
         async with self._lock:
-            if self._gone:
-                raise EnforcerError(_GONE)
-            self._last_id += 1
-            self._answer, self._arrived = None, trio.Event()
-            self._forget_passed()
             try:
                 with trio.fail_after(ROUND_TRIP_S):
+                    await self._known.wait()
+                    if self._socket is None:
+                        raise EnforcerError(_GONE)
+                    self._last_id += 1
+                    self._answer, self._arrived = None, trio.Event()
+                    self._forget_passed()
                     await self._socket.send(encode({"id": self._last_id} | question))
                     await self._arrived.wait()
             except trio.TooSlowError as error:
@@ -202,17 +266,6 @@ class KernelClient:
             kind = EnforcerFull if self._answer["error"] == SET_IS_FULL else EnforcerError
             raise kind(f"kernel process: {self._answer['error']}")
         return self._answer
-
-    async def _receive(self) -> tuple[bytes, socket.socket | None]:
-        """A packet, empty at the end, and the socket that came with it."""
-        packet, ancillary, _flags, _address = await self._socket.recvmsg(
-            PACKET_MAX_OCTETS, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC
-        )
-        for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                (descriptor,) = _DESCRIPTOR.unpack_from(data)
-                return packet, socket.socket(fileno=descriptor)
-        return packet, None
 
     def _take(self, packet: bytes, passed: socket.socket | None, news: EnforcerNews) -> None:
         """Hand one packet to whom it is for."""
@@ -253,36 +306,10 @@ class KernelClient:
                 for network, length, scope in fields["entries"]:
                     news.lifted(Prefix(pack_address(network), length), Scope(scope))
             case "added":
-                for held in map(_held, fields["entries"]):
-                    news.added(held)
+                for ban in map(held, fields["entries"]):
+                    news.added(ban)
             case "flood":
                 for address in fields["sources"]:
                     news.flooding(Prefix.parse(address))
             case _:
                 raise ValueError("unknown event")
-
-
-def _entry(prefix: Prefix, scope: Scope) -> list[object]:
-    return [prefix.network, prefix.length, scope.value]
-
-
-def _held(entry: Sequence[Any]) -> HeldBan:
-    network, length, scope, left_ms = entry
-    return HeldBan(Prefix(pack_address(network), length), Scope(scope), left_ms / 1000)
-
-
-def _page(answer: dict[str, Any]) -> list[HeldBan]:
-    """What a page of `list` says."""
-    length, scope = answer["length"], Scope(answer["scope"])
-    host = bytes(8) if length in {48, 64} else b""
-    records = RECORDS[length].iter_unpack(bytes.fromhex(answer["records"]))
-    return [HeldBan(Prefix(key + host, length), scope, left / 1000) for key, left in records]
-
-
-@contextlib.contextmanager
-def _understood() -> Iterator[None]:
-    """Turns what a broken kernel process says into `EnforcerError`."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError) as error:
-        raise EnforcerError("the kernel process makes no sense") from error

@@ -24,6 +24,7 @@ from typing import Final
 from gatekeeper.kernel import hardening, protocol
 from gatekeeper.kernel.nfnetlink import KernelRefused
 from gatekeeper.kernel.nft import NftError
+from gatekeeper.kernel.notify import Notice
 from gatekeeper.kernel.options import Options, add_to, read
 from gatekeeper.kernel.service import Peer, Reply, Service
 from gatekeeper.kernel.supervise import Served, supervise
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     for ignored in (signal.SIGINT, signal.SIGHUP):  # the guard drains after them and still bans
         signal.signal(ignored, signal.SIG_IGN)
     wanted = hardening.needs(options)
+    notice = Notice()
     try:
         endpoint = _endpoint(where)
         hardening.confine(wanted)
@@ -58,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         loop = _Loop(service, endpoint, where.peer_uid)
         served()
+        notice.ready()
         loop.run()
         return 0
 
