@@ -18,6 +18,7 @@ from gatekeeper.policy.recollection import recall
 from gatekeeper.prefix import entity
 from gatekeeper.remembered import AccountLock, FamiliarPair, LockKind
 from gatekeeper.sessions import End
+from gatekeeper.settings import Treatment
 from gatekeeper.verdict import Reason
 
 MAX_FAMILIAR_ROWS: Final = 500  # per request, which has a bound of its own
@@ -109,7 +110,7 @@ class AccountVerbs:
                 "known": self._logins.accounts.get(key) is not None,
                 "ended": ended,
                 "until": None if until is None else self.unix(until),
-                "enforced": not self._guard.observes(Reason.ACCOUNT_LOCKED),
+                "enforced": self._guard.treatment(Reason.ACCOUNT_LOCKED) is Treatment.ENFORCE,
             }
         )
 

@@ -28,6 +28,8 @@ from gatekeeper.policy.levels import LEVEL_FLOOR, LEVEL_PER_LOGIN
 from gatekeeper.policy.prefix_set import BANNABLE_BITS
 from gatekeeper.policy.rules import BUILT_IN
 from gatekeeper.prefix import ENTITY_V4_BITS, ENTITY_V6_BITS, Prefix
+from gatekeeper.settings import Treatment
+from gatekeeper.wire.ticket import read_ticket
 
 MAX_TIMELINE: Final = 300  # lines, about 100 KB and 3 ms of the loop
 OLDEST_LINES: Final = 50  # of them: how it began; the rest is how it ended
@@ -204,7 +206,10 @@ class Explain:
         """What goes on as a whole."""
         logins, now = self._guard.evidence.logins, self._guard.now
         guesses, strangers = logins.level.figures(now)
-        names = dict.fromkeys(rule.name for rule in BUILT_IN)
+        rules = {rule.name: self._guard.treatment(rule.name) for rule in BUILT_IN}
+        doing = {
+            done: [name.value for name, own in rules.items() if own is done] for done in Treatment
+        }
         return {
             "now": round(self._clock(), 3),
             "attack_level": {
@@ -217,8 +222,9 @@ class Explain:
             "outage": logins.outages.outage(now),
             "paused": self._guard.suspended,
             **self._guard.banning.report(now),
-            "only_watching": [name.value for name in names if self._guard.observes(name)],
-            "rules": len(names),
+            "only_watching": doing[Treatment.OBSERVE],
+            "ignored": doing[Treatment.IGNORE],
+            "rules": len(rules),
         }
 
     def _timeline(self, entries: list[Entry]) -> Row:

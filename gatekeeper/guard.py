@@ -30,11 +30,11 @@ from gatekeeper.policy.evidence import Evidence, Seen
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.keys import Place, place
 from gatekeeper.policy.prefix_set import PrefixSet
-from gatekeeper.policy.rules import BANNED, BUILT_IN, BuiltIn
+from gatekeeper.policy.rules import BANNED, BUILT_IN, BuiltIn, treatment
 from gatekeeper.policy.thresholds import ban_due, tarpit_s
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock, LockKind
-from gatekeeper.settings import Mode, Settings
+from gatekeeper.settings import Settings, Treatment
 from gatekeeper.tickets import Tickets, has_ticket
 from gatekeeper.verdict import PASS, Action, Reason, Verdict, strongest
 
@@ -159,12 +159,12 @@ class Guard:
             "would_have": {reason.value: count for reason, count in self.would_have.items()},
         }
 
-    def observes(self, rule: Reason) -> bool:
-        """Whether the Rule of this name only watches."""
-        if self.suspended and rule is not Reason.ACCOUNT_LOCKED:
-            return True
-        default = Mode.OBSERVE if rule in self._observed else self._settings.mode
-        return self._settings.rules.get(rule, default) is Mode.OBSERVE
+    def treatment(self, rule: Reason) -> Treatment:
+        """What is done now about the Rules of this name."""
+        found = treatment(rule, self._settings, self._observed)
+        if self.suspended and found is Treatment.ENFORCE and rule is not Reason.ACCOUNT_LOCKED:
+            return Treatment.OBSERVE
+        return found
 
     def score(self, entity: Prefix, scope: Scope) -> float:
         """The score of `entity` in `scope` as it is now; 0 where nothing is known of it."""
@@ -185,10 +185,11 @@ class Guard:
         account = logins.account_key(attempt.authcid)
         if not (refusable and logins.locks.find(account, LockKind.OPERATOR, self._clock())):
             return PASS
-        enforced = not self.observes(Reason.ACCOUNT_LOCKED)
-        if not enforced:
+        done = self.treatment(Reason.ACCOUNT_LOCKED)
+        if done is Treatment.OBSERVE:
             self.would_have[Reason.ACCOUNT_LOCKED] += 1
             self._on_verdict(client, event, _LOCKED, False)
+        if done is not Treatment.ENFORCE:
             return PASS
         nothing = Seen(self._facts_of(client.scope, banned=False))
         where = self._place(client.entity)
@@ -250,9 +251,10 @@ class Guard:
 
     def _only_watches_bans(self, event: JudgedEvent, client: Client) -> bool:
         """Whether a ban is not carried out; then the Event is judged as without it."""
-        if not self.observes(Reason.BANNED):
+        done = self.treatment(Reason.BANNED)
+        if done is Treatment.ENFORCE:
             return False
-        if not isinstance(event, ConnectionClosed):
+        if done is Treatment.OBSERVE and not isinstance(event, ConnectionClosed):
             self.would_have[Reason.BANNED] += 1
             self._on_verdict(client, event, BANNED, False)
         return True
@@ -284,13 +286,15 @@ class Guard:
         return strongest(opinions) if opinions else PASS
 
     def _rules_for(self, kind: type, *, at_home: bool) -> tuple[tuple[BuiltIn, bool], ...]:
-        """The Rules on a kind of Event, each with whether it only watches."""
+        """The Rules on a kind of Event that are not ignored, each with whether it only watches."""
         found = self._by_kind.get((kind, at_home))
         if found is None:
             found = tuple(
-                (rule, self.observes(rule.name))
+                (rule, done is Treatment.OBSERVE)
                 for rule in self._rules
-                if (not rule.events or kind in rule.events) and not (at_home and rule.strangers)
+                if (not rule.events or kind in rule.events)
+                and not (at_home and rule.strangers)
+                and (done := self.treatment(rule.name)) is not Treatment.IGNORE
             )
             self._by_kind[kind, at_home] = found
         return found

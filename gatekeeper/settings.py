@@ -182,6 +182,16 @@ class DomainsSettings:
     root: Path | None = None  # nothing is read where None
 
 
+WebBind = Endpoint | Path  # an address of loopback, or a Unix socket
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where metrics, health and the status page are served (`gatekeeper.web`)."""
+
+    bind: WebBind | None = None  # nowhere where None
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
     """The policy's numbers; each is explained where its Rule is (`gatekeeper.policy`)."""
@@ -274,11 +284,13 @@ class Settings:
     enforce: EnforceSettings = field(default_factory=EnforceSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
-    rules: dict[Reason, Mode] = field(default_factory=dict)  # those whose mode is not `mode`
+    # Of the rules the operator named; the others' is in `policy.rules.treatment`.
+    rules: dict[Reason, Treatment] = field(default_factory=dict)
     accounts: dict[str, AccountSettings] = field(default_factory=dict)  # by lower-case name
     trap_accounts: tuple[str, ...] = ()  # nobody has them; who tries one is a guesser
     limits: LimitSettings = field(default_factory=LimitSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
     dnsbl: tuple[DnsblSettings, ...] = ()
     domains: DomainsSettings = field(default_factory=DomainsSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     files: tuple[Path, ...] = ()  # what was read, for `check` and the log

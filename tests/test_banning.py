@@ -22,7 +22,7 @@ from gatekeeper.policy.keys import place
 from gatekeeper.policy.rules import BUILT_IN, BuiltIn
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock, LockKind
-from gatekeeper.settings import Mode, PolicySettings
+from gatekeeper.settings import Mode, PolicySettings, Treatment
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
 
 POLICY = PolicySettings()
@@ -253,10 +253,10 @@ async def test_suspended_guard_lets_a_banned_client_in_and_counts(bench: Bench) 
 def test_suspended_guard_keeps_to_what_the_settings_say_of_locks(bench: Bench) -> None:
     bench.guard.suspend(True)
     bench.guard.reconfigure(TRAPS)
-    assert not bench.guard.observes(Reason.ACCOUNT_LOCKED)
-    assert bench.guard.observes(Reason.BANNED)
+    assert bench.guard.treatment(Reason.ACCOUNT_LOCKED) is Treatment.ENFORCE
+    assert bench.guard.treatment(Reason.BANNED) is Treatment.OBSERVE
     bench.guard.reconfigure(replace(TRAPS, mode=Mode.OBSERVE))
-    assert bench.guard.observes(Reason.ACCOUNT_LOCKED)
+    assert bench.guard.treatment(Reason.ACCOUNT_LOCKED) is Treatment.OBSERVE
 
 
 async def test_suspended_guard_knows_locks_and_learns_from_who_is_banned(bench: Bench) -> None:

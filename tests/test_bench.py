@@ -19,7 +19,7 @@ from bench.scenarios import IDLE, SCENARIOS, Service
 from bench.workshop import BENCH, Certificates, free_ports
 from gatekeeper.config import load
 from gatekeeper.prefix import Prefix
-from gatekeeper.settings import Mode
+from gatekeeper.settings import Treatment
 from gatekeeper.verdict import Reason
 
 FRONT = Front(imaps=1993, submissions=1465, submission=1587)
@@ -218,7 +218,7 @@ def test_the_guard_that_bans_uses_kernel_and_database_and_puts_nobody_off(tmp_pa
         Reason.ACCOUNT_ATTACKED,
         Reason.ATTACK_LEVEL,
     }
-    assert set(settings.rules.values()) == {Mode.OBSERVE}
+    assert set(settings.rules.values()) == {Treatment.OBSERVE}
 
 
 def test_bans_held_before_are_different_in_force_and_not_the_attackers() -> None:

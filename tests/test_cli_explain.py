@@ -17,7 +17,7 @@ from gatekeeper.cli.reasons import HELD_BECAUSE, ORIGINS, SCOPES, WHY, done, wha
 from gatekeeper.events import RcptResult, Violation, ViolationKind
 from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.prefix import Prefix
-from gatekeeper.settings import Mode
+from gatekeeper.settings import Mode, Treatment
 from gatekeeper.verdict import Action, Reason
 
 ATTACKER = client()
@@ -221,7 +221,7 @@ async def test_climate_is_in_words(tmp_path: Path) -> None:
     assert "  observe mode: rules only watch, nothing is refused" in observed
     assert "attack level low: strangers guessed 0 times and logged in 0 times lately" in observed
     assert "still learning who is at home where" in observed
-    one = replace(DEFAULTS, rules={Reason.ATTACK_LEVEL: Mode.OBSERVE})
+    one = replace(DEFAULTS, rules={Reason.ATTACK_LEVEL: Treatment.OBSERVE})
     async with served(tmp_path, one) as rig:
         rig.bench.guard.evidence.logins.familiarity.learned = True
         await rig.login(ATTACKER, "guess")

@@ -18,6 +18,7 @@ from gatekeeper.settings import (
     Settings,
     StoreSettings,
     TlsMode,
+    Treatment,
 )
 from gatekeeper.verdict import Reason
 
@@ -134,8 +135,8 @@ sessions = 50
     assert (settings.policy.auth_suspect_share, settings.policy.retry_after_s) == (1.0, 90.0)
     assert settings.policy.harvest_defer == 20
     assert settings.rules == {
-        Reason.ATTACK_LEVEL: Mode.OBSERVE,
-        Reason.BANNED: Mode.ENFORCE,
+        Reason.ATTACK_LEVEL: Treatment.OBSERVE,
+        Reason.BANNED: Treatment.ENFORCE,
     }
     assert settings.accounts == {
         "news@example.org": AccountSettings(recipients_day=20_000),

@@ -18,7 +18,7 @@ from gatekeeper.events import AuthResult, RcptAttempt, RcptResult, Violation, Vi
 from gatekeeper.explain import MAX_TIMELINE, OLDEST_LINES
 from gatekeeper.policy.recipients import NEW_NET_RECIPIENTS
 from gatekeeper.prefix import Prefix
-from gatekeeper.settings import Mode
+from gatekeeper.settings import Mode, Treatment
 from gatekeeper.verdict import Reason
 
 PASSWORD = "correct horse battery staple"
@@ -301,7 +301,7 @@ async def test_climate_is_told_with_its_figures(tmp_path: Path) -> None:
 
 async def test_rules_that_only_watch_are_named(tmp_path: Path) -> None:
     observing = replace(DEFAULTS, mode=Mode.OBSERVE)
-    one = replace(DEFAULTS, rules={Reason.ATTACK_LEVEL: Mode.OBSERVE})
+    one = replace(DEFAULTS, rules={Reason.ATTACK_LEVEL: Treatment.OBSERVE})
     for settings, expected in ((observing, None), (one, ["attack-level"])):
         async with served(tmp_path, settings) as rig:
             await rig.login(ATTACKER, "guess")

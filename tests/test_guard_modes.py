@@ -24,7 +24,7 @@ from gatekeeper.events import (
 from gatekeeper.policy.rules import BuiltIn
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock, LockKind
-from gatekeeper.settings import Mode, PolicySettings
+from gatekeeper.settings import Mode, PolicySettings, Treatment
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
 
 
@@ -96,7 +96,7 @@ async def test_banned_client_is_only_watched_in_observe_mode() -> None:
 
 
 async def test_one_rule_can_be_watched_while_the_others_are_carried_out() -> None:
-    bench = Bench(replace(SETTINGS, rules={Reason.AUTH_FAILURES: Mode.OBSERVE}))
+    bench = Bench(replace(SETTINGS, rules={Reason.AUTH_FAILURES: Treatment.OBSERVE}))
     assert await bench.guesses(client(), 2 * GUESSES) == [PASS] * (2 * GUESSES)
     assert bench.bans() == []
     assert bench.guard.would_have[Reason.AUTH_FAILURES] > 0
@@ -105,7 +105,7 @@ async def test_one_rule_can_be_watched_while_the_others_are_carried_out() -> Non
 
 
 async def test_one_rule_can_be_carried_out_while_the_others_are_watched() -> None:
-    rules = {Reason.REPEATED_PASSWORD: Mode.ENFORCE}
+    rules = {Reason.REPEATED_PASSWORD: Treatment.ENFORCE}
     bench = Bench(replace(SETTINGS, mode=Mode.OBSERVE, rules=rules))
     assert await bench.guesses(client(), 2 * GUESSES) == [PASS] * (2 * GUESSES)
     assert (await bench.attempt(client(), "guess 1")).action is Action.REJECT
@@ -114,7 +114,9 @@ async def test_one_rule_can_be_carried_out_while_the_others_are_watched() -> Non
 
 async def test_trap_that_is_only_watched_weighs_as_any_account() -> None:
     """Whether another Rule refuses it, or the backend."""
-    traps = replace(SETTINGS, trap_accounts=("root",), rules={Reason.TRAP_ACCOUNT: Mode.OBSERVE})
+    traps = replace(
+        SETTINGS, trap_accounts=("root",), rules={Reason.TRAP_ACCOUNT: Treatment.OBSERVE}
+    )
     bench = Bench(traps)
     assert await bench.attempt(client(), "x", "root") == PASS
     assert await bench.outcome(client(), "x", "root") == PASS
@@ -134,7 +136,7 @@ async def test_trap_that_is_only_watched_weighs_as_any_account() -> None:
 
 async def test_what_is_watched_is_counted_once_where_a_refusal_bans() -> None:
     """The Rules are asked again with the guess counted; those that watch have spoken already."""
-    rules = {Reason.SUSPECT_SOURCE: Mode.OBSERVE}
+    rules = {Reason.SUSPECT_SOURCE: Treatment.OBSERVE}
     policy = PolicySettings()
     bench = Bench(replace(SETTINGS, trap_accounts=("root",), rules=rules, policy=policy))
     await bench.guesses(client(), GUESSES - 1)
@@ -147,7 +149,7 @@ async def test_what_is_watched_is_counted_once_where_a_refusal_bans() -> None:
 
 
 async def test_ban_that_only_a_counted_guess_brings_is_told_where_it_is_watched() -> None:
-    rules = {Reason.AUTH_FAILURES: Mode.OBSERVE}
+    rules = {Reason.AUTH_FAILURES: Treatment.OBSERVE}
     bench = Bench(replace(SETTINGS, trap_accounts=("root",), rules=rules))
     verdict = await bench.attempt(client(), "x", "root")
     assert (verdict.action, verdict.ban) == (Action.DECOY, False)
@@ -172,13 +174,13 @@ REFUSAL = Verdict(Action.REJECT, Reason.DNS_LISTED)
     ("mode", "rules", "carried_out"),
     [
         (Mode.ENFORCE, {}, False),
-        (Mode.ENFORCE, {Reason.DNS_LISTED: Mode.ENFORCE}, True),
-        (Mode.OBSERVE, {Reason.DNS_LISTED: Mode.ENFORCE}, True),
+        (Mode.ENFORCE, {Reason.DNS_LISTED: Treatment.ENFORCE}, True),
+        (Mode.OBSERVE, {Reason.DNS_LISTED: Treatment.ENFORCE}, True),
         (Mode.OBSERVE, {}, False),
     ],
 )
 async def test_a_rule_that_is_observed_by_itself_is_carried_out_only_where_that_is_written(
-    mode: Mode, rules: dict[Reason, Mode], carried_out: bool
+    mode: Mode, rules: dict[Reason, Treatment], carried_out: bool
 ) -> None:
     rule = BuiltIn(Reason.DNS_LISTED, lambda _event, _facts: REFUSAL, observed=True)
     bench = Bench(replace(SETTINGS, mode=mode, rules=rules), rules=(rule,))
@@ -186,3 +188,25 @@ async def test_a_rule_that_is_observed_by_itself_is_carried_out_only_where_that_
         REFUSAL if carried_out else PASS
     )
     assert bench.heard == [(REFUSAL, carried_out)]
+
+
+async def test_an_ignored_rule_is_silent_whatever_the_mode_is() -> None:
+    rules = {Reason.TRAP_ACCOUNT: Treatment.IGNORE, Reason.BANNED: Treatment.IGNORE}
+    for mode in Mode:
+        traps = replace(SETTINGS, trap_accounts=("root",), mode=mode, rules=rules)
+        bench = Bench(traps)
+        bench.ledger.ban(client().entity, Scope.AUTH, Reason.OPERATOR)
+        assert await bench.attempt(client(), "x", "root") == PASS
+        bench.guard.suspend(on=True)
+        assert await bench.attempt(client("198.51.100.7"), "x", "root") == PASS
+        assert (bench.heard, bench.guard.would_have) == ([], {})
+
+
+async def test_an_ignored_lock_is_no_lock_for_who_is_allowed() -> None:
+    account = client().entity
+    rules = {Reason.ACCOUNT_LOCKED: Treatment.IGNORE}
+    bench = Bench(replace(SETTINGS, allow=(account,), rules=rules))
+    key = bench.guard.evidence.logins.account_key("ann")
+    bench.guard.evidence.logins.lock(AccountLock(key, LockKind.OPERATOR, bench.now, None, ""))
+    assert await bench.attempt(client(), "right") == PASS
+    assert bench.heard == []

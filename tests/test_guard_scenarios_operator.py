@@ -9,7 +9,7 @@ from gatekeeper.ban import Scope
 from gatekeeper.policy.levels import OUTAGE_ACCOUNTS, OUTAGE_WINDOW_S
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock, LockKind
-from gatekeeper.settings import Mode
+from gatekeeper.settings import Mode, Treatment
 from gatekeeper.verdict import Reason
 
 ATTACKER = "203.0.113.66"
@@ -171,7 +171,7 @@ def test_observe_mode_lets_the_whole_attack_through_and_counts_it() -> None:
 
 
 def test_one_rule_is_watched_and_the_rest_holds() -> None:
-    watched = {Reason.ATTACK_LEVEL: Mode.OBSERVE}
+    watched = {Reason.ATTACK_LEVEL: Treatment.OBSERVE}
     world = World(replace(SETTINGS, rules=watched))
     world.learn()
     botnet = enumerate(addresses(100))
@@ -184,7 +184,7 @@ def test_one_rule_is_watched_and_the_rest_holds() -> None:
 
 @pytest.mark.parametrize("watched", [Reason.SUSPECT_SOURCE, Reason.REPEATED_PASSWORD])
 def test_watched_rule_is_named_where_it_would_have_refused(watched: Reason) -> None:
-    world = World(replace(SETTINGS, rules={watched: Mode.OBSERVE}))
+    world = World(replace(SETTINGS, rules={watched: Treatment.OBSERVE}))
     guesses = (("name", ATTACKER, f"guess {n // 2}") for n in range(18))
     campaign = attack(world, guesses)
     assert watched.value not in campaign.reasons

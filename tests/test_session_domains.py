@@ -208,7 +208,7 @@ async def test_a_rule_that_is_observed_refuses_nobody(
     lists = {"one.example": ONE, "four.example": FOUR}
     judge = Judge(Domains({name: replace(one, checks=checks) for name, one in lists.items()}))
     if by == "the configuration":
-        judge.bench.guard.reconfigure(replace(SETTINGS, rules={rule: Mode.OBSERVE}))
+        judge.bench.guard.reconfigure(replace(SETTINGS, rules={rule: Treatment.OBSERVE}))
     judge.bench.guard.suspend(by == "a pause")
     async with guard(protocol=MailProtocol.SMTP, judge=judge) as rig:
         talk = await greeted(rig)

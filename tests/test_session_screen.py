@@ -272,7 +272,7 @@ async def test_lists_that_together_say_enough_refuse() -> None:
     "observing",
     [
         settings(Mode.OBSERVE),
-        replace(settings(), rules={Reason.DNS_LISTED: Mode.OBSERVE}),
+        replace(settings(), rules={Reason.DNS_LISTED: Treatment.OBSERVE}),
         settings(second=Treatment.OBSERVE),
     ],
     ids=["mode", "rule", "zone"],

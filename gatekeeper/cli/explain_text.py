@@ -216,10 +216,12 @@ def _climate(row: Row) -> Iterator[str]:
         yield "  rules ban nobody until it closes, by itself or by gatekeeper breaker reset"
     if row["paused"]:
         yield "  paused: nothing is enforced, until its time is over or gatekeeper resume"
-    elif len(row["only_watching"]) == row["rules"]:
+    elif len(row["only_watching"]) + len(row["ignored"]) == row["rules"]:
         yield "  observe mode: rules only watch, nothing is refused"
     elif row["only_watching"]:
         yield f"  rules that only watch: {', '.join(row['only_watching'])}"
+    if row["ignored"]:
+        yield f"  rules that are ignored: {', '.join(row['ignored'])}"
 
 
 def _undo(row: Row, kind: str) -> Iterator[str]:

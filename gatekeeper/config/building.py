@@ -23,6 +23,7 @@ from gatekeeper.settings import (
     DnsSettings,
     DomainsSettings,
     EnforceSettings,
+    HttpSettings,
     LimitSettings,
     ListenerSettings,
     ListKind,
@@ -90,6 +91,7 @@ def build(top: Section, files: tuple[Path, ...]) -> Settings:
         dns=_dns(top.section("dns")),
         dnsbl=tuple(_dnsbl(one) for one in top.sections("dnsbl", "[[dnsbl]]")),
         domains=_domains(top.section("domains")),
+        http=_http(top.section("http")),
         files=files,
     )
     top.done()
@@ -224,15 +226,21 @@ def _domains(section: Section) -> DomainsSettings:
     return settings
 
 
-def _rules(section: Section) -> dict[Reason, Mode]:
-    """The modes of single rules, in the order of the built-in ones."""
-    modes: dict[Reason, Mode] = {}
-    for name in dict.fromkeys(built_in.name for built_in in BUILT_IN):
-        mode = section.take(name.value, values.choice(Mode), None)
-        if mode is not None:
-            modes[name] = mode
+def _http(section: Section) -> HttpSettings:
+    settings = HttpSettings(section.take("bind", values.web_bind, HttpSettings().bind))
     section.done()
-    return modes
+    return settings
+
+
+def _rules(section: Section) -> dict[Reason, Treatment]:
+    """What is done about single rules, in the order of the built-in ones."""
+    treatments: dict[Reason, Treatment] = {}
+    for name in dict.fromkeys(built_in.name for built_in in BUILT_IN):
+        treatment = section.take(name.value, values.choice(Treatment), None)
+        if treatment is not None:
+            treatments[name] = treatment
+    section.done()
+    return treatments
 
 
 def _accounts(sections: dict[str, Section]) -> dict[str, AccountSettings]:

@@ -14,10 +14,12 @@ from typing import Final, TypeVar
 
 from gatekeeper.config.durations import parse_duration
 from gatekeeper.config.reading import Value
+from gatekeeper.host import LOOPBACK
 from gatekeeper.policy.blocklists import CodeFilter
 from gatekeeper.prefix import Prefix, pack_address
 from gatekeeper.secret import Secret
-from gatekeeper.settings import Endpoint
+from gatekeeper.settings import Endpoint, WebBind
+from gatekeeper.unix_sockets import LONGEST_PATH_OCTETS
 
 LONGEST_S: Final = 366 * 86400.0  # a year and a day: what is longer is a slip, or meant as for ever
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it stands in logs and metrics
@@ -205,6 +207,24 @@ def bind_endpoint(value: Value) -> Endpoint:
         raise ValueError(f'write "0.0.0.0:{port}" for IPv4 and "[::]:{port}" for IPv6')
     _require_address(host, word)
     return Endpoint(host, port)
+
+
+def web_bind(value: Value) -> WebBind:
+    """`unix:PATH`, or `ADDRESS:PORT` with an address of loopback."""
+    word = text(value)
+    scheme, _, rest = word.partition(":")
+    if scheme == "unix" and rest:
+        socket_path = path(Value(value.at, rest))
+        if len(bytes(socket_path)) > LONGEST_PATH_OCTETS:
+            raise ValueError(f"a socket's path has at most {LONGEST_PATH_OCTETS} octets")
+        return socket_path
+    endpoint = bind_endpoint(value)
+    if not any(net.covers(Prefix.parse(endpoint.host)) for net in LOOPBACK):
+        raise ValueError(
+            f"{quoted(word)} is not loopback, and no password is asked here: write"
+            f' "127.0.0.1:{endpoint.port}", and let a proxy that asks for one serve others'
+        )
+    return endpoint
 
 
 def backend_endpoint(value: Value) -> Endpoint:

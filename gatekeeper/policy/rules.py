@@ -13,14 +13,23 @@ from gatekeeper.events import (
     AuthOutcome,
     ClientListed,
     ConnectionClosed,
+    HelloAttempt,
     JudgedEvent,
+    MailAttempt,
     RcptAttempt,
     RcptOutcome,
     Violation,
 )
-from gatekeeper.policy import connection_rules, domain_rules, login_rules, recipient_rules
+from gatekeeper.policy import (
+    connection_rules,
+    domain_rules,
+    envelope_rules,
+    login_rules,
+    recipient_rules,
+)
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.thresholds import ban_due
+from gatekeeper.settings import Mode, Settings, Treatment
 from gatekeeper.verdict import Action, Reason, Verdict
 
 Rule = Callable[[JudgedEvent, Facts], Verdict | None]
@@ -92,6 +101,9 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     _on_strangers(Reason.ACCOUNT_ATTACKED, login_rules.account_attacked, needs_learning=True),
     _on_strangers(Reason.ATTACK_LEVEL, login_rules.attack_level, needs_learning=True),
     BuiltIn(Reason.DNS_LISTED, connection_rules.dns_listed, (ClientListed,)),
+    BuiltIn(Reason.HELLO, envelope_rules.hello, (HelloAttempt,), observed=True),
+    BuiltIn(Reason.SENDER_DOMAIN, envelope_rules.sender_domain, (MailAttempt,), observed=True),
+    BuiltIn(Reason.SPF_FAIL, envelope_rules.spf_fail, (MailAttempt,), observed=True),
     BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.unknown_recipients, _RCPT),
     BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.harvest_ban, _RCPT),
     BuiltIn(Reason.RECIPIENT_RATE, recipient_rules.recipient_rate, _RCPT),
@@ -100,3 +112,18 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn(Reason.SENDER_BLACKLISTED, domain_rules.sender_blacklisted, (RcptAttempt,)),
     BuiltIn(Reason.UNKNOWN_USER, domain_rules.unknown_user, (RcptAttempt,)),
 )
+OBSERVED: Final = frozenset(each.name for each in BUILT_IN if each.observed)
+
+
+def treatment(
+    name: Reason, settings: Settings, observed: frozenset[Reason] = OBSERVED
+) -> Treatment:
+    """What is done about the Rules of this name: what the operator wrote, else to observe it where
+    it is among those `observed` by themselves, else what `mode` says. Nothing is asked or waited
+    for on behalf of one that is ignored."""
+    written = settings.rules.get(name)
+    if written is not None:
+        return written
+    if name in observed or settings.mode is Mode.OBSERVE:
+        return Treatment.OBSERVE
+    return Treatment.ENFORCE
