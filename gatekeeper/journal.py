@@ -113,6 +113,10 @@ class Journal:
         found = [entry for entry in self._all() if wanted(entry)]
         return sorted(found, key=lambda entry: entry.number)
 
+    def refusals(self) -> Iterator[Entry]:
+        """What was refused or failed, newest first. Nothing may be noted meanwhile."""
+        return reversed(self._refusals)
+
     def _all(self) -> Iterator[Entry]:
         yield from self._refusals
         yield from self._successes

@@ -74,6 +74,7 @@ LEVELS: Final = {
     "explain": 4,
     "explain_ticket": 4,
     "journal": 4,
+    "lately": 4,
     "tickets": 4,
     "simulation": 4,
     "check": 5,
