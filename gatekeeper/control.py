@@ -7,7 +7,6 @@ does; this file is the socket and the lines.
 """
 
 import contextlib
-import errno
 import json
 import socket
 import struct
@@ -17,9 +16,9 @@ from typing import Final
 
 import trio
 
+from gatekeeper import unix_sockets
 from gatekeeper.control_verbs import Control
 from gatekeeper.control_words import Code, Pieces, Refusal
-from gatekeeper.errors import PermissionMissing
 from gatekeeper.log import Log
 
 __all__ = ["SOCKET_NAME", "Control", "serve"]
@@ -28,8 +27,6 @@ SOCKET_NAME: Final = "control.sock"  # in the run directory
 MAX_REQUEST_OCTETS: Final = 64 * 1024  # far above any request; a bound on what a client can park
 MAX_CLIENTS: Final = 16  # operators and their scripts
 DEADLINE_S: Final = 5.0  # for a request to come in whole, and for each piece of a reply to go out
-SOCKET_MODE: Final = 0o660
-_BACKLOG: Final = 16
 _RECEIVE_OCTETS: Final = 16 * 1024
 _CHANGING: Final = frozenset(
     {"kick", "ban-add", "ban-del", "account-lock", "account-unlock", "familiar-add"}
@@ -51,8 +48,8 @@ async def serve(
     Replaces the file of a guard that is gone. Raises `PermissionMissing` where the file cannot be
     made, and `OSError` with EADDRINUSE where another guard answers there.
     """
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(_bind(path)))
-    inode = _inode(path)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(unix_sockets.listen_at(path)))
+    inode = unix_sockets.inode_of(path)
     clients = trio.CapacityLimiter(MAX_CLIENTS)
 
     async def client(stream: trio.SocketStream) -> None:
@@ -62,51 +59,7 @@ async def serve(
     try:
         await trio.serve_listeners(client, [listener])
     finally:
-        _remove(path, inode)
-
-
-def _inode(path: Path) -> int:
-    return path.stat().st_ino
-
-
-def _remove(path: Path, inode: int) -> None:
-    """Remove our socket's file, but not that of a guard that came after us."""
-    with contextlib.suppress(OSError):
-        if _inode(path) == inode:
-            path.unlink()
-
-
-def _bind(path: Path) -> socket.socket:
-    """A listening socket at `path`; before its mode is set it does not listen."""
-    _remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.bind(str(path))
-        path.chmod(SOCKET_MODE)
-        sock.listen(_BACKLOG)
-    except PermissionError as error:
-        sock.close()
-        raise PermissionMissing(f"{path}: may not be made by this user") from error
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket file at `path` unless somebody answers behind it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except (FileNotFoundError, PermissionError):
-            return
-        except BlockingIOError:
-            pass  # its backlog is full, so somebody is there
-    raise OSError(errno.EADDRINUSE, "another guard answers on this socket", str(path))
+        unix_sockets.remove(path, inode)
 
 
 async def _serve_client(

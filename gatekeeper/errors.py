@@ -15,6 +15,7 @@ raise, they become a `Violation` event. Every adapter translates library errors 
     ├── ResolverError          DNS gave no answer
     │   └── ResolverOverloaded it was not asked: too many questions are under way
     ├── EnforcerError          the kernel process or the kernel refused
+    ├── WebUnavailable         the HTTP server has no socket to listen on
     └── StoreError             durable state could not be read or written
 """
 
@@ -79,6 +80,10 @@ class EnforcerError(GatekeeperError):
 
 class EnforcerFull(EnforcerError):
     """There is no room for a ban of this set; others may have."""
+
+
+class WebUnavailable(GatekeeperError):
+    """The HTTP server has no socket to listen on. Mail goes on without it."""
 
 
 class StoreError(GatekeeperError):

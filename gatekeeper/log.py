@@ -185,6 +185,15 @@ def _quote(text: str) -> str:
     return f'"{text.translate(_ESCAPES).encode("ascii", "backslashreplace").decode()}"'
 
 
+def where(error: BaseException) -> str:
+    """Where `error` was raised. The log tells this and the error's class, never its text, which may
+    hold a client's octets."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
+
+
 def stderr_log() -> Log:
     """A log on standard error, in the form its reader expects."""
     return Log(write_stderr, journal=under_journal(os.environ))

@@ -17,6 +17,7 @@ from gatekeeper.settings import (
     DnsSettings,
     DomainsSettings,
     EnforceSettings,
+    HttpSettings,
     LimitSettings,
     ListenerSettings,
     PolicySettings,
@@ -31,7 +32,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "config.md"
 PAIR: Names = {"pairs": ["certificate", "private_key"]}
 
 NOT_TOP_LEVEL = ["tls", "listeners", "backends", "enforce", "store", "policy", "limits", "files"]
-NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl", "domains"]
+NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl", "domains", "http"]
 
 # Section of the document, record, and the fields whose keys have other names.
 SECTIONS: list[tuple[str, type, Names]] = [
@@ -44,6 +45,7 @@ SECTIONS: list[tuple[str, type, Names]] = [
     ("`[dns]`", DnsSettings, {}),
     ("`[[dnsbl]]`", DnsblSettings, {}),
     ("`[domains]`", DomainsSettings, {}),
+    ("`[http]`", HttpSettings, {}),
     ("`[policy]`", PolicySettings, {}),
     ("`[account.NAME]`", AccountSettings, {}),
     ("`[limits]`", LimitSettings, {}),
