@@ -9,7 +9,7 @@ import gc
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,7 @@ from gatekeeper.log import stderr_log
 from gatekeeper.pausing import Pause
 from gatekeeper.policy.domains import Domains
 from gatekeeper.prefix import Prefix, entity
+from gatekeeper.probes import Probes, Stage
 from gatekeeper.propagation import store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
@@ -55,6 +56,8 @@ from gatekeeper.startup import (
 )
 from gatekeeper.stuck import Lookout
 from gatekeeper.verdict import Reason
+from gatekeeper.web import WebServer
+from gatekeeper.web_routes import site
 
 DOMAINS_WAIT_S: Final = 10.0  # a larger tree is read on beside the first sessions
 DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
@@ -135,6 +138,8 @@ class App:
         )
         self._dns = Dns(settings, exempt=self._exempt, on_zone=told.zone)
         self._domains = DomainsFollower(settings.domains.root, self._take_domains, told.domains)
+        self._probes = Probes(self._troubles, dict, lambda: frozenset(self._names()))
+        self._web = WebServer(settings.http.bind, self._health.of("http"))
         self._server: Server | None = None
 
     # -- life -------------------------------------------------------------------------------
@@ -184,10 +189,12 @@ class App:
         outer.start_soon(self._breaker.run)
         outer.start_soon(self._dns.resolver.run)
         outer.start_soon(self._domains.run)
+        console = self._console(pause)
+        outer.start_soon(self._web.run, site(console, self._probes, self._log))
         with trio.move_on_after(DOMAINS_WAIT_S):
             await self._domains.looked.wait()
         path = self._settings.run_dir / SOCKET_NAME
-        await outer.start(serve_control, path, self._console(pause).control(), self._log)
+        await outer.start(serve_control, path, console.control(), self._log)
         async with trio.open_nursery() as sessions:
             await self._accept_until_stopped(sessions, signals)
             await self._drain()
@@ -243,6 +250,7 @@ class App:
                 kernel=self._prepared.kernel is not None,
                 why=self._prepared.without_kernel or None,
             )
+            self._probes.stage = Stage.SERVING
             for doubt in self._prepared.doubts:
                 self._log.warning("transparent", why=doubt)
             async for signum in signals:
@@ -253,6 +261,7 @@ class App:
 
     async def _drain(self) -> None:
         """End what is quiet; let the rest finish what it is in the middle of, for a while."""
+        self._probes.stage = Stage.DRAINING
         drain_s = self._settings.limits.drain_s
         self._log.event("draining", sessions=len(self._table), within_s=drain_s)
         with trio.move_on_after(drain_s):
@@ -297,6 +306,7 @@ class App:
         self._ledger.spare(never_banned(settings))
         self._ledger.block(settings.block)
         self._enforcement.reconfigure(settings)
+        self._web.reconfigure(settings.http.bind)
         server.services = self._build_services()
         self._log.event("reloaded", files=len(settings.files))
 
@@ -339,6 +349,16 @@ class App:
         if isinstance(change, Ban) and not self._guard.suspended:
             ended = self._table.end_banned(change)
         self._chronicle.ban(change, ended)
+
+    def _names(self) -> Iterator[str]:
+        return (listener.name for listener in self._settings.listeners)
+
+    def _troubles(self) -> dict[str, str]:
+        """The parts that fail, but for what the operator has switched off."""
+        states = {"store": self._health.state("store"), "kernel": self._health.state("enforcer")}
+        if self._settings.enforce.nft and self._prepared.without_kernel:
+            states["kernel"] = self._prepared.without_kernel
+        return {part: state for part, state in states.items() if state != "ok"}
 
     def _live(self) -> dict[str, object]:
         """What the console cannot ask itself."""
