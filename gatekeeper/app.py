@@ -20,7 +20,6 @@ from gatekeeper.abc import BanChange
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.breaker_watch import BreakerWatch
 from gatekeeper.chronicle import Chronicle
-from gatekeeper.config import load
 from gatekeeper.console import Console
 from gatekeeper.control import SOCKET_NAME
 from gatekeeper.control import serve as serve_control
@@ -41,6 +40,7 @@ from gatekeeper.probes import Probes, Stage
 from gatekeeper.propagation import store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
+from gatekeeper.reloading import reread
 from gatekeeper.remembering import PolicyMemory, Remembering
 from gatekeeper.server import Server
 from gatekeeper.session.dialogue import Service
@@ -52,18 +52,20 @@ from gatekeeper.startup import (
     Services,
     never_banned,
     prepare,
-    transparent_endpoints,
 )
 from gatekeeper.stuck import Lookout
+from gatekeeper.systemd import Notifier
 from gatekeeper.verdict import Reason
 from gatekeeper.web import WebServer
 from gatekeeper.web_routes import site
 
 DOMAINS_WAIT_S: Final = 10.0  # a larger tree is read on beside the first sessions
+BANS_WAIT_S: Final = 10.0  # more than the kernel takes in so long are put in beside them, too
 DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 GC_THRESHOLD: Final = 20_000  # new container objects before the youngest are looked at
 PRUNE_S: Final = 60.0
 _GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
+STOP_S: Final = 3 * _GOODBYE_S  # those, the last lines of the log, and the keeper's end
 
 
 def run(settings: Settings, path: Path) -> int:
@@ -98,6 +100,7 @@ class App:
         self._prepared = prepared
         self._started_at = time.time()
         self._boot_at = self._started_at - time.monotonic()
+        self._notifier = Notifier.of()
         self._log = stderr_log()
         self._chronicle = Chronicle(self._log)
         self._health = Health(self._chronicle.health)
@@ -128,13 +131,7 @@ class App:
         )
         self._ledger.subscribe(self._on_ban)
         self._enforcement = Enforcement(
-            settings,
-            prepared,
-            self._ledger,
-            self._guard,
-            told,
-            self._health,
-            clock=time.time,
+            settings, prepared, self._ledger, self._guard, told, self._health, clock=time.time
         )
         self._dns = Dns(settings, exempt=self._exempt, on_zone=told.zone)
         self._domains = DomainsFollower(settings.domains.root, self._take_domains, told.domains)
@@ -191,8 +188,11 @@ class App:
         outer.start_soon(self._domains.run)
         console = self._console(pause)
         outer.start_soon(self._web.run, site(console, self._probes, self._log))
+        outer.start_soon(self._notifier.run, console.line)
         with trio.move_on_after(DOMAINS_WAIT_S):
             await self._domains.looked.wait()
+        with trio.move_on_after(BANS_WAIT_S):
+            await self._enforcement.filled.wait()
         path = self._settings.run_dir / SOCKET_NAME
         await outer.start(serve_control, path, console.control(), self._log)
         async with trio.open_nursery() as sessions:
@@ -215,6 +215,7 @@ class App:
             pause,
             settings=lambda: self._settings,
             live=self._live,
+            reload=self._reload,
             started_at=self._started_at,
         )
 
@@ -251,18 +252,20 @@ class App:
                 why=self._prepared.without_kernel or None,
             )
             self._probes.stage = Stage.SERVING
+            self._notifier.ready()
             for doubt in self._prepared.doubts:
                 self._log.warning("transparent", why=doubt)
             async for signum in signals:
                 if signum != signal.SIGHUP:
                     break
-                self._reload(server)
+                self._reload()
             listeners.cancel_scope.cancel()
 
     async def _drain(self) -> None:
         """End what is quiet; let the rest finish what it is in the middle of, for a while."""
         self._probes.stage = Stage.DRAINING
         drain_s = self._settings.limits.drain_s
+        self._notifier.stopping(drain_s + STOP_S)
         self._log.event("draining", sessions=len(self._table), within_s=drain_s)
         with trio.move_on_after(drain_s):
             while len(self._table):
@@ -281,23 +284,20 @@ class App:
             if self._guard.banning.admits(prefix, scope, self._guard.now):
                 self._ledger.ban(prefix, scope, Reason.PROTOCOL_ABUSE)
 
-    def _reload(self, server: Server) -> None:
-        """Replace certificates, backends and policy, or keep them all and say why."""
+    def _reload(self) -> str:
+        """Replace certificates, backends and policy; or why they stay, a line for each problem."""
+        self._notifier.reloading()
+        problems = ""
         try:
-            settings = load(self._path)
-            services = Services(settings, self._services)
+            self._take_over(*reread(self._path, self._settings, self._services))
         except GatekeeperError as error:
-            for line in str(error).splitlines():
+            problems = str(error)
+            for line in problems.splitlines():
                 self._log.event("reload-failed", error=line)
-            return
-        names = {listener.name: listener.bind for listener in self._settings.listeners}
-        if names != {listener.name: listener.bind for listener in settings.listeners}:
-            self._log.event("reload-failed", error="listeners changed: that takes a restart")
-            return
-        if transparent_endpoints(self._settings) != transparent_endpoints(settings):
-            text = "addresses of transparent backends changed: that takes a restart"
-            self._log.event("reload-failed", error=text)
-            return
+        self._notifier.ready()
+        return problems
+
+    def _take_over(self, settings: Settings, services: Services) -> None:
         self._settings, self._services = settings, services
         self._guard.reconfigure(settings)
         self._dns.reconfigure(settings)
@@ -307,7 +307,8 @@ class App:
         self._ledger.block(settings.block)
         self._enforcement.reconfigure(settings)
         self._web.reconfigure(settings.http.bind)
-        server.services = self._build_services()
+        if self._server is not None:
+            self._server.services = self._build_services()
         self._log.event("reloaded", files=len(settings.files))
 
     def _build_services(self) -> dict[str, Service]:

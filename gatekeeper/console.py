@@ -14,6 +14,7 @@ from gatekeeper.explain import Explain
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
 from gatekeeper.pausing import Pause
+from gatekeeper.reloading import reload_verb
 from gatekeeper.safety_verbs import SafetyVerbs
 from gatekeeper.sessions import SessionTable
 from gatekeeper.settings import Settings
@@ -22,7 +23,7 @@ from gatekeeper.settings import Settings
 @dataclass(frozen=True, slots=True)
 class Console:
     """The operator's view of one guard. `settings` are those in force; `live` is what `status` says
-    of the parts that come and go."""
+    of the parts that come and go. `reload` is as `reload_verb` has it."""
 
     table: SessionTable
     ledger: Ledger
@@ -31,6 +32,7 @@ class Console:
     pause: Pause
     settings: Callable[[], Settings]
     live: Callable[[], Mapping[str, object]]
+    reload: Callable[[], str]
     started_at: float
 
     def control(self) -> Control:
@@ -45,7 +47,13 @@ class Console:
             enforcer=enforcer,
             sessions=self.table,
             status=self.status,
-            more={**accounts.verbs(), **explain.verbs(), **safety.verbs(), **bans.verbs()},
+            more={
+                **accounts.verbs(),
+                **explain.verbs(),
+                **safety.verbs(),
+                **bans.verbs(),
+                **reload_verb(self.reload),
+            },
         )
 
     def status(self) -> dict[str, object]:
@@ -62,3 +70,14 @@ class Console:
             **self.live(),
             **self.enforcement.report(),
         }
+
+    def line(self) -> str:
+        """How it is, in a line: what `systemctl status` shows."""
+        live = self.live()
+        state = "paused" if self.pause.active else self.settings().mode.value
+        ill = [
+            f"; {name}: {live[key]}"
+            for name, key in (("kernel", "enforcer_health"), ("store", "store_health"))
+            if live[key] != "ok"
+        ]
+        return f"{state}: {len(self.table)} sessions, {len(self.ledger)} bans{''.join(ill)}"

@@ -17,6 +17,7 @@ class Code(Enum):
     BAD_REQUEST = "bad-request"
     NOT_FOUND = "not-found"
     EXEMPT = "exempt"  # this prefix is never banned
+    BAD_CONFIGURATION = "bad-configuration"
     FAILED = "failed"
 
 

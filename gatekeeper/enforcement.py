@@ -36,7 +36,8 @@ class Enforcement:
     """One for the process. `clock` gives Unix time.
 
     `pages` takes the ends of the Store's bans as they are read, and is closed behind them; then
-    `restored` is to be set, for what the kernel holds besides is looked at only then.
+    `restored` is to be set, for what the kernel holds besides is looked at only then. `filled` is
+    set when the kernel has all these bans, or does not take them.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Enforcement:
         clock: Callable[[], float],
     ) -> None:
         self.restored = trio.Event()
+        self.filled = trio.Event()
         self.pages, self._pages = trio.open_memory_channel[list[End]](_PAGES_WAITING)
         self._settings = settings
         self._ledger = ledger
@@ -96,18 +98,28 @@ class Enforcement:
         boot. Where it kept them, or fails, the comparison sees to the rest.
 
         The Ledger does not know all of them yet; the kernel process has its own never list."""
-        bare = None
+        client = self._client
+        takes = client is not None
+        sure = False
         async for page in self._pages:
-            if self._client is None or bare is False or not page:
-                continue
-            try:
-                if bare is None:
-                    prefix, scope, _ = page[-1]
-                    bare = await self._client.remaining_s(prefix, scope) is None
-                if bare:
-                    await self.reconciler.fill(page)
-            except EnforcerError:
-                bare = False
+            if client is not None and takes and page:
+                takes = sure = await self._put_in(client, page, sure)
+            if not takes:
+                self.filled.set()
+        self.filled.set()
+
+    async def _put_in(self, client: KernelClient, page: list[End], sure: bool) -> bool:
+        """Have the kernel hold a page, unless it holds the bans already; whether it takes them.
+        `sure`: it was found to hold none."""
+        try:
+            if not sure:
+                prefix, scope, _ = page[-1]
+                if await client.remaining_s(prefix, scope) is not None:
+                    return False
+            await self.reconciler.fill(page)
+        except EnforcerError:
+            return False
+        return True
 
     def reconfigure(self, settings: Settings) -> None:
         """Go on with new settings; the kernel hears of their lists soon."""

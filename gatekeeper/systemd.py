@@ -90,7 +90,7 @@ class Notifier:
         It is a task among the others, so that a run loop that is stuck shows none.
         """
         while self._address:
-            self._tell("WATCHDOG=1", f"STATUS={status()}")
+            self._tell("WATCHDOG=1", "STATUS=" + " ".join(status().splitlines()))
             await trio.sleep(self._interval_s)
 
     def ready(self) -> None:

@@ -80,6 +80,7 @@ LEVELS: Final = {
     "check": 5,
     "config": 5,
     "listening": 5,
+    "reloading": 5,
     "startup": 5,
     "enforcement": 5,
     "console": 5,

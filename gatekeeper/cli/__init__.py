@@ -21,6 +21,7 @@ from gatekeeper.cli.import_bans import crowdsec, fail2ban, list_
 from gatekeeper.cli.import_logs import import_
 from gatekeeper.cli.options import config_option
 from gatekeeper.cli.safety import breaker, pause, resume
+from gatekeeper.cli.service import kernel_options, reload
 from gatekeeper.cli.sessions import kick, status, who
 from gatekeeper.cli.simulate import simulate
 from gatekeeper.cli.transparent import transparent
@@ -127,6 +128,8 @@ cli.add_command(import_)
 import_.add_command(fail2ban)
 import_.add_command(crowdsec)
 import_.add_command(list_)
+cli.add_command(reload)
+cli.add_command(kernel_options)
 ban.add_command(export)
 cli.add_command(simulate)
 cli.add_command(transparent)

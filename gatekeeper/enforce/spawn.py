@@ -13,7 +13,7 @@ from gatekeeper.kernel.options import Network, Options, arguments
 from gatekeeper.kernel.protocol import PACKET_MAX_OCTETS, encode
 from gatekeeper.prefix import Prefix
 
-__all__ = ["KERNEL", "Options", "networks", "spawn_kernel"]
+__all__ = ["KERNEL", "Options", "environment", "networks", "spawn_kernel"]
 
 # Of Python's arguments those that keep everything but its standard library and the package out.
 KERNEL: Final = ("-I", "-S", "-B", str(Path(gatekeeper.__file__).parent / "kernel" / "entry.py"))
@@ -46,6 +46,13 @@ def spawn_kernel(options: Options) -> tuple[socket.socket, subprocess.Popen[byte
         process.wait()
         raise
     return ours, process
+
+
+def environment(options: Options, peer_uid: int) -> str:
+    """The same as `spawn_kernel` starts, for a unit: an EnvironmentFile (systemd.exec(5)) with the
+    program and its options, none of which holds a blank or a quote. `peer_uid` may connect."""
+    told = " ".join([f"--peer-uid={peer_uid}", *arguments(options)])
+    return f"GATEKEEPER_KERNEL_ENTRY={KERNEL[-1]}\nGATEKEEPER_KERNEL_OPTIONS={told}\n"
 
 
 def networks(prefixes: Iterable[Prefix]) -> tuple[Network, ...]:

@@ -1,0 +1,48 @@
+"""Reading the configuration again while the guard runs: all of it is taken, or nothing, and why."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import trio
+
+from gatekeeper.config import load
+from gatekeeper.control_words import Arguments, Code, Pieces, Refusal, Verb, whole
+from gatekeeper.errors import ConfigError
+from gatekeeper.settings import Settings
+from gatekeeper.startup import Services, transparent_endpoints
+
+
+def reread(path: Path, settings: Settings, services: Services) -> tuple[Settings, Services]:
+    """What takes the place of both. Raises `ConfigError` or `PermissionMissing`, a line for each
+    problem; nothing has changed then."""
+    found = load(path)
+    made = Services(found, services)
+    for what, changed in (
+        ("listeners", _binds(settings) != _binds(found)),
+        (
+            "addresses of transparent backends",
+            transparent_endpoints(settings) != transparent_endpoints(found),
+        ),
+        ("[enforce] kernel_socket", settings.enforce.kernel_socket != found.enforce.kernel_socket),
+    ):
+        if changed:
+            raise ConfigError(f"{what} changed: that takes a restart")
+    return found, made
+
+
+def reload_verb(reload: Callable[[], str]) -> Mapping[str, Verb]:
+    """The operator's `reload`, by its name. What is called returns why all stays as it was, a line
+    for each problem, or nothing."""
+
+    async def do(arguments: Arguments) -> Pieces:
+        arguments.done()
+        await trio.lowlevel.checkpoint()
+        if problems := reload():
+            raise Refusal(Code.BAD_CONFIGURATION, problems)
+        return whole({})
+
+    return {"reload": do}
+
+
+def _binds(settings: Settings) -> dict[str, object]:
+    return {listener.name: listener.bind for listener in settings.listeners}
