@@ -20,6 +20,7 @@ from gatekeeper.settings import (
     Settings,
     TlsMode,
 )
+from gatekeeper.unix_sockets import CONTROL_NAME
 
 _WILDCARDS: Final = (bytes(4), bytes(16))
 _LOOPBACKS: Final = (b"\x7f", bytes(15) + b"\x01")  # by the first octets
@@ -67,6 +68,7 @@ def check_together(settings: Settings, top: Section) -> None:
     backends = top.named("backend")
     for name, backend in settings.backends.items():
         _check_backend(backend, backends[name], settings)
+    _check_http(settings, top)
     _check_policy(settings, top)
     _check_accounts(settings, top)
     _check_lists(settings, top)
@@ -126,6 +128,19 @@ def _collide(one: Endpoint, other: Endpoint) -> bool:
     if len(first) != len(second):
         return False  # IPv6 sockets are made for IPv6 alone
     return first == second or first in _WILDCARDS or second in _WILDCARDS
+
+
+def _check_http(settings: Settings, top: Section) -> None:
+    bind, section = settings.http.bind, top.section("http")
+    if bind == settings.run_dir / CONTROL_NAME:
+        section.blame("bind", "that is the control socket")
+    if not isinstance(bind, Endpoint):
+        return
+    for listener in settings.listeners:
+        for other in listener.bind:
+            if _collide(bind, other):
+                text = f"{bind} collides with {other} of listener {quoted(listener.name)}"
+                section.blame("bind", text)
 
 
 def _check_backend(backend: BackendSettings, section: Section, settings: Settings) -> None:
