@@ -23,7 +23,7 @@ from gatekeeper.log import Log
 
 __all__ = ["SOCKET_NAME", "Control", "serve"]
 
-SOCKET_NAME: Final = "control.sock"  # in the run directory
+SOCKET_NAME: Final = unix_sockets.CONTROL_NAME
 MAX_REQUEST_OCTETS: Final = 64 * 1024  # far above any request; a bound on what a client can park
 MAX_CLIENTS: Final = 16  # operators and their scripts
 DEADLINE_S: Final = 5.0  # for a request to come in whole, and for each piece of a reply to go out

@@ -8,6 +8,7 @@ from typing import Final
 
 from gatekeeper.errors import PermissionMissing
 
+CONTROL_NAME: Final = "control.sock"  # in the run directory
 MODE: Final = 0o660  # the file's mode is the right to connect: owner and group
 LONGEST_PATH_OCTETS: Final = 107  # sun_path with its final NUL (unix(7))
 _BACKLOG: Final = 16
