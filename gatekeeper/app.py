@@ -35,6 +35,7 @@ from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
 from gatekeeper.pausing import Pause
 from gatekeeper.policy.domains import Domains
+from gatekeeper.policy.mailboxes import canonical_domain
 from gatekeeper.prefix import Prefix, entity
 from gatekeeper.probes import Probes, Stage
 from gatekeeper.propagation import store_feed
@@ -133,7 +134,7 @@ class App:
         self._enforcement = Enforcement(
             settings, prepared, self._ledger, self._guard, told, self._health, clock=time.time
         )
-        self._dns = Dns(settings, exempt=self._exempt, on_zone=told.zone)
+        self._dns = Dns(settings, exempt=self._exempt, is_ours=self._is_ours, on_zone=told.zone)
         self._domains = DomainsFollower(settings.domains.root, self._take_domains, told.domains)
         self._probes = Probes(self._troubles, dict, lambda: frozenset(self._names()))
         self._web = WebServer(settings.http.bind, self._health.of("http"))
@@ -319,7 +320,7 @@ class App:
                 self._readiness,
                 self._relay,
                 self._enforcement.dialler,
-                self._dns.blocklists,
+                self._dns,
             )
             for listener in self._settings.listeners
         }
@@ -339,6 +340,12 @@ class App:
         """Whether no list is asked about a client, whomever it writes to."""
         domains = self._guard.domains
         return self._ledger.exempt(client) or (domains is not None and domains.exempts(client))
+
+    def _is_ours(self, domain: str) -> bool:
+        """Whether nobody but us may call himself by `domain`, which is in its one form."""
+        domains = self._guard.domains
+        own = canonical_domain(self._settings.hostname)
+        return domain == own or (domains is not None and domain in domains.by_name)
 
     def _steady(self) -> float:
         """Unix time that goes on evenly, whatever is done to the system's clock: what scores and

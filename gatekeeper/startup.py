@@ -15,8 +15,9 @@ from gatekeeper.abc import Dialler, Screen
 from gatekeeper.dnsbl import Blocklists, OnZone
 from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
 from gatekeeper.enforce.transparent import spawn_keeper, targets
+from gatekeeper.envelope.screen import EnvelopeScreen
 from gatekeeper.errors import EnforcerError, PermissionMissing
-from gatekeeper.events import MailProtocol
+from gatekeeper.events import AuthAttempt, Client, JudgedEvent, Listing, MailProtocol
 from gatekeeper.guard import Guard
 from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness
@@ -28,6 +29,7 @@ from gatekeeper.session.dialogue import Service
 from gatekeeper.session.likeness import Likeness
 from gatekeeper.settings import (
     Announce,
+    AskedOn,
     BackendSettings,
     DnsSettings,
     Endpoint,
@@ -156,23 +158,45 @@ def transparent_endpoints(settings: Settings) -> list[Endpoint]:
 
 
 class Dns:
-    """The resolver all parts share, and the lists that are asked through it."""
+    """The resolver all parts share, and all that is asked through it about clients
+    (`gatekeeper.abc.Screen`)."""
 
     def __init__(
-        self, settings: Settings, *, exempt: Callable[[Prefix], bool], on_zone: OnZone
+        self,
+        settings: Settings,
+        *,
+        exempt: Callable[[Prefix], bool],
+        is_ours: Callable[[str], bool],
+        on_zone: OnZone,
     ) -> None:
-        """See `Blocklists`. The resolver is to be run."""
+        """See `Blocklists` and `EnvelopeScreen`. The resolver is to be run."""
         self.resolver = SharedResolver(stub_resolver(settings.dns))
         self.blocklists = Blocklists(settings, self.resolver, exempt=exempt, on_zone=on_zone)
+        self.envelope = EnvelopeScreen(settings, self.resolver, exempt=exempt, is_ours=is_ours)
+
+    async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
+        """See `Screen.listings`."""
+        return await self.blocklists.listings(client, on)
+
+    async def complete(self, event: JudgedEvent, client: Client) -> JudgedEvent:
+        """See `Screen.complete`."""
+        if isinstance(event, AuthAttempt):
+            return await self.blocklists.complete(event, client)
+        return await self.envelope.complete(event, client)
 
     def reconfigure(self, settings: Settings) -> None:
         """Ask by these settings from the next question on."""
         self.resolver.stub = stub_resolver(settings.dns)
         self.blocklists.reconfigure(settings)
+        self.envelope.reconfigure(settings)
 
     def report(self) -> dict[str, object]:
         """What `status` tells."""
-        return {"dns": self.resolver.report(), "dnsbl": self.blocklists.report()}
+        return {
+            "dns": self.resolver.report(),
+            "dnsbl": self.blocklists.report(),
+            "senders": self.envelope.report(),
+        }
 
 
 def stub_resolver(settings: DnsSettings) -> StubResolver:

@@ -46,7 +46,14 @@ class Reason(Enum):
     AUTH_LISTED = "auth-listed"  # lists of guessers name the address
     BREAKER_OPEN = "breaker-open"  # a Rule would have banned it
     # A connection to port 25, before the greeting:
+    EARLY_TALKER = "early-talker"  # it spoke before it was greeted
+    REVERSE_DNS = "reverse-dns"  # its address has no name, or none that has the address
     DNS_LISTED = "dns-listed"  # blocklists name its address
+    # EHLO and MAIL on port 25:
+    HELLO = "hello"  # the client does not say who it is, or says that it is us
+    SENDER_DOMAIN = "sender-domain"  # there is no such domain
+    SENDER_NULL_MX = "sender-null-mx"  # the domain takes no mail
+    SPF_FAIL = "spf-fail"  # the sender's domain says that the client may not send for it
     # Recipients:
     RECIPIENT_RATE = "recipient-rate"  # of an address or an account
     ACCOUNT_HELD = "account-held"  # it behaves like a stolen one

@@ -1,0 +1,45 @@
+"""Rules for EHLO and MAIL on port 25. What they go by was found out before (`gatekeeper.envelope`);
+where it could not be found out they have no opinion, so a dead resolver costs no mail.
+
+All three only watch unless the operator has them carried out: hosts that call themselves anything,
+and forwarders that keep the sender, send wanted mail, too.
+"""
+
+from gatekeeper.events import HelloAttempt, JudgedEvent, MailAttempt
+from gatekeeper.findings import SenderDomain, SpfResult
+from gatekeeper.policy.facts import Facts
+from gatekeeper.verdict import Action, Reason, Verdict
+
+
+def hello(event: JudgedEvent, facts: Facts) -> Verdict | None:
+    """Refuse a client that does not say who it is, or says that it is us (550)."""
+    del facts
+    if not isinstance(event, HelloAttempt) or event.fault is None:
+        return None
+    return Verdict(Action.REJECT, Reason.HELLO)
+
+
+def sender_domain(event: JudgedEvent, facts: Facts) -> Verdict | None:
+    """Refuse a sender to whom no answer could be sent: there is no such domain (550 5.1.8), or it
+    takes no mail (550 5.7.27, RFC 7505 4.2). The null sender has no domain and passes."""
+    del facts
+    if not isinstance(event, MailAttempt):
+        return None
+    match event.domain:
+        case SenderDomain.MISSING:
+            return Verdict(Action.REJECT, Reason.SENDER_DOMAIN)
+        case SenderDomain.NULL_MX:
+            return Verdict(Action.REJECT, Reason.SENDER_NULL_MX)
+        case SenderDomain.FOUND | None:
+            return None
+
+
+def spf_fail(event: JudgedEvent, facts: Facts) -> Verdict | None:
+    """Refuse mail that its sender's domain says is forged (550 5.7.23, RFC 7208 8.4).
+
+    All other results pass: `softfail` says that the domain is not sure, an error says nothing.
+    """
+    del facts
+    if not isinstance(event, MailAttempt) or event.spf is not SpfResult.FAIL:
+        return None
+    return Verdict(Action.REJECT, Reason.SPF_FAIL)
