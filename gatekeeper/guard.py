@@ -25,12 +25,13 @@ from gatekeeper.events import (
 )
 from gatekeeper.journal import Journal
 from gatekeeper.ledger import Ledger
+from gatekeeper.opinions import OnVerdict, Opinions
 from gatekeeper.policy.domains import Domains
 from gatekeeper.policy.evidence import Evidence, Seen
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.keys import Place, place
 from gatekeeper.policy.prefix_set import PrefixSet
-from gatekeeper.policy.rules import BANNED, BUILT_IN, BuiltIn, treatment
+from gatekeeper.policy.rules import BANNED, BUILT_IN, BuiltIn
 from gatekeeper.policy.thresholds import ban_due, tarpit_s
 from gatekeeper.prefix import Prefix
 from gatekeeper.remembered import AccountLock, LockKind
@@ -38,7 +39,6 @@ from gatekeeper.settings import Settings, Treatment
 from gatekeeper.tickets import Tickets, has_ticket
 from gatekeeper.verdict import PASS, Action, Reason, Verdict, strongest
 
-OnVerdict = Callable[[Client, JudgedEvent, Verdict, bool], None]
 OnLock = Callable[[AccountLock, str], None]
 
 
@@ -78,24 +78,20 @@ class Guard:
         )
         self.journal = Journal()
         self.tickets = Tickets()
-        self.would_have: Counter[Reason] = Counter()  # verdicts not carried out, by reason
+        self.opinions = Opinions(settings, rules, on_verdict)
         self.banning = Banning(settings.policy, ledger, self.evidence)
         self._ledger = ledger
         self._clock = clock
-        self.suspended = False  # see `suspend`
         self.domains: Domains | None = None  # the operator's files; replaced as they change
-        self._rules = tuple(rules)
-        self._observed = frozenset(rule.name for rule in rules if rule.observed)
         self._on_verdict = on_verdict
         self._on_lock = on_lock
         self._last_place = _NOWHERE, place(_NOWHERE)
-        self._by_kind: dict[tuple[type, bool], tuple[tuple[BuiltIn, bool], ...]] = {}
         self.reconfigure(settings)
 
     def reconfigure(self, settings: Settings) -> None:
         """Judge by new settings from the next Event on; all counters stay as they are."""
         self._settings = settings
-        self._by_kind.clear()
+        self.opinions.reconfigure(settings)
         self._allowed = PrefixSet(settings.allow)
         self.evidence.reconfigure(settings.policy)
         self.banning.reconfigure(settings.policy)
@@ -106,18 +102,27 @@ class Guard:
         }
 
     def suspend(self, on: bool) -> None:
-        """Only watch, whatever the settings say, or go by them again. What the operator has locked
-        stays locked."""
-        self.suspended = on
-        self._by_kind.clear()
+        """See `Opinions.suspend`."""
+        self.opinions.suspend(on)
+
+    @property
+    def suspended(self) -> bool:
+        """Whether all Rules only watch, whatever the settings say."""
+        return self.opinions.suspended
+
+    @property
+    def would_have(self) -> Counter[Reason]:
+        """Verdicts that were not carried out, by reason."""
+        return self.opinions.would_have
 
     async def judge(self, event: JudgedEvent, client: Client) -> Verdict:
         """See `gatekeeper.abc.Judge`."""
         return self.decide(event, client)
 
-    def decide(self, event: JudgedEvent, client: Client) -> Verdict:
-        """The verdict on `event`. Allowed clients pass and are never counted; but what the operator
-        has locked is locked for them, too."""
+    def decide(self, event: JudgedEvent, client: Client, given: Sequence[Verdict] = ()) -> Verdict:
+        """The verdict on `event`, to which `given` opinions of hooks belong as a Rule's do. Allowed
+        clients pass and are never counted; but what the operator has locked is locked for them,
+        too."""
         entity = client.entity
         if self._allowed and self._allowed.overlaps(entity):
             return self._on_allowed(event, client)
@@ -128,7 +133,7 @@ class Guard:
             seen = Seen(self._facts_of(client.scope, banned=True))
         else:
             seen = self._see(event, client, where, now)
-        verdict = self._opinion(event, client, seen.facts)
+        verdict = self.opinions.strongest(event, client, seen.facts, given=given)
         if isinstance(event, AuthAttempt):
             verdict, seen = self._after_attempt(event, client, seen, verdict, where, now)
         elif isinstance(event, RcptAttempt):
@@ -138,6 +143,20 @@ class Guard:
         if verdict.ban:
             verdict = self._ban(event, client, verdict, seen.facts, now)
         return self._told(event, client, seen, verdict, where, now)
+
+    def look(self, event: JudgedEvent, client: Client) -> Facts | None:
+        """What is known of `event` before it is judged; nothing is counted. None where no hook's
+        opinion would matter: allowed clients pass, and banned ones are refused."""
+        if self._allowed and self._allowed.overlaps(client.entity):
+            return None
+        banned = self._ledger.find(client.entity, client.scope) is not None
+        if banned and self.treatment(Reason.BANNED) is Treatment.ENFORCE:
+            return None
+        where = self._place(client.entity)
+        seen = Seen(self.evidence.look(event, client.scope, where, self._clock()))
+        if isinstance(event, RcptAttempt):
+            seen = self._by_domain(seen, event, client)
+        return seen.facts._replace(tags=client.marks.tags)
 
     @property
     def now(self) -> float:
@@ -161,10 +180,7 @@ class Guard:
 
     def treatment(self, rule: Reason) -> Treatment:
         """What is done now about the Rules of this name."""
-        found = treatment(rule, self._settings, self._observed)
-        if self.suspended and found is Treatment.ENFORCE and rule is not Reason.ACCOUNT_LOCKED:
-            return Treatment.OBSERVE
-        return found
+        return self.opinions.treatment(rule)
 
     def score(self, entity: Prefix, scope: Scope) -> float:
         """The score of `entity` in `scope` as it is now; 0 where nothing is known of it."""
@@ -187,8 +203,7 @@ class Guard:
             return PASS
         done = self.treatment(Reason.ACCOUNT_LOCKED)
         if done is Treatment.OBSERVE:
-            self.would_have[Reason.ACCOUNT_LOCKED] += 1
-            self._on_verdict(client, event, _LOCKED, False)
+            self.opinions.watched(event, client, _LOCKED)
         if done is not Treatment.ENFORCE:
             return PASS
         nothing = Seen(self._facts_of(client.scope, banned=False))
@@ -255,49 +270,13 @@ class Guard:
         if done is Treatment.ENFORCE:
             return False
         if done is Treatment.OBSERVE and not isinstance(event, ConnectionClosed):
-            self.would_have[Reason.BANNED] += 1
-            self._on_verdict(client, event, BANNED, False)
+            self.opinions.watched(event, client, BANNED)
         return True
 
     def _facts_of(self, scope: Scope, *, banned: bool) -> Facts:
         """Facts of a client about whom nothing is counted."""
         policy = self._settings.policy
         return Facts(scope, banned, 0.0, 0.0, policy.auth_ban_score, False, policy)
-
-    def _opinion(
-        self, event: JudgedEvent, client: Client, facts: Facts, before: Facts | None = None
-    ) -> Verdict:
-        """The strongest opinion that is carried out; what is only watched is counted, but for what
-        the same Rule said of the Event with the Facts `before`."""
-        opinions = []
-        login = facts.login
-        at_home = login is not None and login.at_home
-        for built_in, observed in self._rules_for(type(event), at_home=at_home):
-            opinion = built_in.rule(event, facts)
-            if opinion is None:
-                continue
-            learning = built_in.needs_learning and login is not None and not login.learned
-            if not (observed or learning or opinion.watched):
-                opinions.append(opinion)
-            elif before is None or built_in.rule(event, before) != opinion:
-                self.would_have[opinion.reason] += 1
-                if observed or opinion.watched:
-                    self._on_verdict(client, event, opinion, False)
-        return strongest(opinions) if opinions else PASS
-
-    def _rules_for(self, kind: type, *, at_home: bool) -> tuple[tuple[BuiltIn, bool], ...]:
-        """The Rules on a kind of Event that are not ignored, each with whether it only watches."""
-        found = self._by_kind.get((kind, at_home))
-        if found is None:
-            found = tuple(
-                (rule, done is Treatment.OBSERVE)
-                for rule in self._rules
-                if (not rule.events or kind in rule.events)
-                and not (at_home and rule.strangers)
-                and (done := self.treatment(rule.name)) is not Treatment.IGNORE
-            )
-            self._by_kind[kind, at_home] = found
-        return found
 
     def _after_attempt(
         self,
@@ -320,9 +299,11 @@ class Guard:
             after = self.evidence.refused(seen, where, now, trapped=trapped)
             seen = Seen(after, seen.credential)
         if ban_due(seen.facts):
-            verdict = strongest([verdict, self._opinion(event, client, seen.facts, before)])
+            again = self.opinions.strongest(event, client, seen.facts, before=before)
+            verdict = strongest([verdict, again])
         if Action.DECOY <= verdict.action <= Action.REJECT:
-            verdict = Verdict(verdict.action, verdict.reason, tarpit_s(seen.facts))
+            delay_s = max(verdict.delay_s, tarpit_s(seen.facts))
+            verdict = replace(verdict, delay_s=delay_s)
         return verdict, seen
 
     def _after_recipient(
@@ -341,7 +322,7 @@ class Guard:
         elif verdict.reason is Reason.UNKNOWN_USER:
             outcome = RcptOutcome(event, RcptResult.UNKNOWN)
             seen = self._see(outcome, client, where, now)
-            verdict = strongest([verdict, self._opinion(outcome, client, seen.facts)])
+            verdict = strongest([verdict, self.opinions.strongest(outcome, client, seen.facts)])
         return verdict, seen
 
     def _ban(
@@ -349,6 +330,5 @@ class Guard:
     ) -> Verdict:
         done = self.banning.ban(client.entity, verdict, facts, now)
         if done.reason is Reason.BREAKER_OPEN:
-            self.would_have[verdict.reason] += 1
-            self._on_verdict(client, event, verdict, False)
+            self.opinions.watched(event, client, verdict)
         return done
