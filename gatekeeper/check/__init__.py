@@ -1,7 +1,7 @@
 """What the text of a configuration cannot show: whether it works on this host.
 
 Nothing is changed and nothing is kept: pairs are loaded into contexts of their own, ports are bound
-and let go, backends are called and left.
+and let go, backends are called, asked whether they relay, and left.
 """
 
 import contextlib
@@ -16,8 +16,9 @@ from gatekeeper.check.dns import check_dns
 from gatekeeper.check.domains import check_domains
 from gatekeeper.check.finding import Finding, Severity
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
+from gatekeeper.check.relay import check_relay
 from gatekeeper.check.running import check_running
-from gatekeeper.check.transparent import check_families, check_transparent
+from gatekeeper.check.transparent import check_families, check_transparent, dialler
 from gatekeeper.check.xdp import check_xdp
 from gatekeeper.cli.client import SOCKET_NAME, exchange
 from gatekeeper.errors import GatekeeperError
@@ -26,20 +27,23 @@ from gatekeeper.settings import Settings
 __all__ = ["Finding", "Severity", "check"]
 
 
-def check(settings: Settings, *, with_dns: bool = False) -> list[Finding]:
+def check(settings: Settings, *, with_dns: bool = False, relay_test: bool = True) -> list[Finding]:
     """Everything found, errors first. Takes 3 seconds at most where backends do not answer, 3 more
-    where transparent ones do not answer a client, and `with_dns` 10 more where lists do not.
+    where transparent ones do not answer a client, 20 more for the `relay_test` where backends are
+    slow, and `with_dns` 10 more where lists are.
 
     Runs Trio for itself: not to be called inside a Trio task.
     """
     running = _guard_answers(settings.run_dir / SOCKET_NAME)
+    unreached = check_reach(settings)
     findings = [
         *check_certificates(settings.tls, settings.hostname, time.time()),
         *check_ports(settings, running=running),
         *check_directories(settings),
         *check_domains(settings),
         *check_secrecy(settings),
-        *check_reach(settings),
+        *unreached,
+        *(check_relay(settings, unreached, dialler(settings)) if relay_test else ()),
         *check_kernel(settings),
         *check_xdp(settings),
         *check_families(settings),

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from gatekeeper.abc import Dialler
 from gatekeeper.check.finding import Finding, error, warning
+from gatekeeper.enforce.direct import DirectDialler
 from gatekeeper.enforce.transparent import endpoint, targets
 from gatekeeper.errors import EnforcerError
 from gatekeeper.settings import Announce, Endpoint, Settings
@@ -48,6 +50,20 @@ def check_transparent(settings: Settings, running: bool) -> Iterator[Finding]:
         yield error(_WHERE, "neither root nor CAP_NET_ADMIN here: no backend can be dialled")
     except EnforcerError as failure:
         yield error(_WHERE, str(failure))
+
+
+def dialler(settings: Settings) -> Dialler | None:
+    """Who calls transparent backends as the guard would; None where there are none, or where the
+    rights for it, or the rules of a running guard, are missing."""
+    dialled = targets(transparent_endpoints(settings))
+    if not dialled:
+        return None
+    from gatekeeper.enforce import returning  # loads pyroute2
+
+    try:
+        return None if returning.absent(dialled) else DirectDialler(dialled)
+    except (PermissionError, EnforcerError):  # told by `check_transparent`
+        return None
 
 
 def _version(end: Endpoint) -> int:

@@ -15,10 +15,12 @@ from gatekeeper import __version__
 from gatekeeper.cli.accounts import account
 from gatekeeper.cli.ban import ban
 from gatekeeper.cli.ban_export import export
+from gatekeeper.cli.config import config
 from gatekeeper.cli.exits import FAILED, exit_code, say
 from gatekeeper.cli.explain import explain
 from gatekeeper.cli.import_bans import crowdsec, fail2ban, list_
 from gatekeeper.cli.import_logs import import_
+from gatekeeper.cli.man import completion, man
 from gatekeeper.cli.options import config_option
 from gatekeeper.cli.safety import breaker, pause, resume
 from gatekeeper.cli.service import kernel_options, reload
@@ -89,11 +91,15 @@ def run(config: Path) -> None:
 @config_option
 @click.option("--text-only", is_flag=True, help="Look at the text alone, not at this host.")
 @click.option("--dns", "with_dns", is_flag=True, help="Ask each blocklist whether it works, too.")
-def check(config: Path, text_only: bool, with_dns: bool) -> None:
+@click.option("--no-relay-test", is_flag=True, help="Do not ask backends whether they relay.")
+def check(config: Path, text_only: bool, with_dns: bool, no_relay_test: bool) -> None:
     """Check the configuration: everything wrong at once.
 
     First the text: unknown keys, wrong values, contradictions (exit 78). Then what it names on
     this host: certificates, ports, directories, backends, rights (exit 1 where one is an error).
+
+    Each backend is asked, as a stranger would through the guard, whether it takes mail for a
+    foreign domain; no mail is sent. In its log the stranger is relay-test.invalid.
 
     With --dns each list of [[dnsbl]] is asked about 127.0.0.2, which it must name, and 127.0.0.1,
     which it must not.
@@ -106,7 +112,7 @@ def check(config: Path, text_only: bool, with_dns: bool) -> None:
         from gatekeeper.check import Severity
         from gatekeeper.check import check as look
 
-        for finding in look(settings, with_dns=with_dns):
+        for finding in look(settings, with_dns=with_dns, relay_test=not no_relay_test):
             click.echo(str(finding))
             errors += finding.severity is Severity.ERROR
     if errors:
@@ -124,13 +130,16 @@ cli.add_command(pause)
 cli.add_command(resume)
 cli.add_command(breaker)
 cli.add_command(status)
+cli.add_command(reload)
+cli.add_command(kernel_options)
 cli.add_command(import_)
 import_.add_command(fail2ban)
 import_.add_command(crowdsec)
 import_.add_command(list_)
-cli.add_command(reload)
-cli.add_command(kernel_options)
 ban.add_command(export)
+cli.add_command(config)
+cli.add_command(man)
+cli.add_command(completion)
 cli.add_command(simulate)
 cli.add_command(transparent)
 

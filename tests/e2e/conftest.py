@@ -163,7 +163,7 @@ def archives(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def exim_ports(public: Path, archives: Path) -> Iterator[dict[str, int]]:
-    """Exim's ports, `plain` and `haproxy`; it keeps mail in `public`/exim/mail."""
+    """Exim's ports, by the names of `exim`; it keeps mail in `public`/exim/mail."""
     with exim(public / "exim", archives / "exim") as ports:
         yield ports
 

@@ -30,7 +30,7 @@ tls_advertise_hosts =
 spool_directory = $base/spool
 log_file_path = $base/%slog
 pid_file_path = $base/exim.pid
-local_interfaces = <; [127.0.0.1]:$plain ; [127.0.0.1]:$haproxy
+local_interfaces = <; [127.0.0.1]:$plain ; [127.0.0.1]:$haproxy ; [127.0.0.1]:$trusting
 daemon_smtp_ports =
 tls_on_connect_ports =
 host_lookup =
@@ -44,9 +44,11 @@ acl_smtp_data = accept
 auth_advertise_hosts = *
 chunking_advertise_hosts = *
 domainlist ours = $domain
+hostlist relay_from_hosts = $${if eq{$$received_port}{$trusting}{127.0.0.1}{}}
 begin acl
 acl_rcpt:
   accept authenticated = *
+  accept hosts = +relay_from_hosts
   require message = relay not permitted
           domains = +ours
   require verify = recipient
@@ -143,13 +145,14 @@ def _missing_libraries(package: str) -> list[str]:
 
 @contextmanager
 def exim(base: Path, archives: Path) -> Iterator[dict[str, int]]:
-    """Run Exim below `base`; yields its ports, `plain` and `haproxy`."""
+    """Run Exim below `base`; yields its ports, `plain`, `haproxy` and `trusting`, which relays for
+    loopback."""
     attempt = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
     if attempt.returncode:
         pytest.skip(f"Exim needs a mount namespace: {attempt.stderr.decode().strip()}")
     files = base / "files"
     environment = unpack("exim4-daemon-heavy", archives, files)
-    ports = dict(zip(("plain", "haproxy"), free_ports(2), strict=True))
+    ports = dict(zip(("plain", "haproxy", "trusting"), free_ports(3), strict=True))
     program = files / "usr/sbin/exim4"
     program.chmod(0o755)  # a set-user-ID program finds no library in LD_LIBRARY_PATH
     for name in ("spool", "mail"):

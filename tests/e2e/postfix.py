@@ -71,10 +71,17 @@ AUTH = "-o smtpd_sasl_auth_enable=yes -o smtpd_client_restrictions=permit_sasl_a
 HAPROXY = "-o smtpd_upstream_proxy_protocol=haproxy"
 XCLIENT = "-o smtpd_authorized_xclient_hosts=127.0.0.0/8"
 STARTTLS = "-o smtpd_tls_security_level=may"
+# What Debian has by default: loopback may send anywhere.
+TRUSTING = (
+    "-o mynetworks=127.0.0.0/8"
+    " -o smtpd_relay_restrictions=permit_mynetworks,reject_unauth_destination"
+)
 
 SMTPD = {
     "mx": XCLIENT,
     "mx_haproxy": HAPROXY,
+    "trusting": f"{TRUSTING} {XCLIENT}",
+    "trusting_haproxy": f"{TRUSTING} {HAPROXY}",
     "submission": f"{AUTH} {XCLIENT}",
     "submission_haproxy": f"{AUTH} {HAPROXY}",
     "submission_tls": f"{AUTH} {STARTTLS}",
@@ -111,12 +118,15 @@ class Postfix:
     """A running Postfix; the ports are on 127.0.0.1.
 
     `mx` and `submission` believe XCLIENT from loopback, the `_haproxy` ports want a PROXY header,
-    `submission_tls` offers STARTTLS. All submission ports want AUTH before MAIL.
+    `submission_tls` offers STARTTLS. All submission ports want AUTH before MAIL. The `trusting`
+    ports relay for loopback.
     """
 
     base: Path
     mx: int
     mx_haproxy: int
+    trusting: int
+    trusting_haproxy: int
     submission: int
     submission_haproxy: int
     submission_tls: int
