@@ -1,0 +1,110 @@
+"""`gatekeeper config show` and `describe`: what is in force, and what keys mean."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gatekeeper.cli import cli
+from gatekeeper.config import load
+from gatekeeper.config.showing import show
+from gatekeeper.settings import Settings
+
+TEXT = """
+hostname = "mail.example.org"
+allow = ["192.0.2.0/24", "2001:db8::/48"]
+trap_accounts = ["admin"]
+[tls]
+certificate = ["/tls/ecdsa.pem", "/tls/rsa.pem"]
+private_key = ["/tls/ecdsa.key", "/tls/rsa.key"]
+[[tls.sni]]
+names = ["*.example.net"]
+certificate = "/tls/net.pem"
+private_key = "/tls/net.key"
+[[listener]]
+name = "mx"
+protocol = "smtp"
+bind = ["0.0.0.0:25", "[::]:25"]
+tls = "starttls"
+backend = "post.fix"
+proxy_protocol_from = "198.51.100.7"
+[backend."post.fix"]
+address = ["127.0.0.1:10025", "[::1]:10025"]
+tls = "starttls"
+tls_name = "mx.example.org"
+connect_timeout = "1500ms"
+[policy]
+ban_first = "90m"
+asked_back_ppm = 12.5
+[http]
+bind = "unix:/run/gatekeeper/http.sock"
+[[dnsbl]]
+zone = "zen.dq.spamhaus.net"
+codes = ["127.0.0.2", "127.0.0.4-7"]
+weight = 2
+key = "abcdefghijkl"
+[rules]
+banned = "observe"
+[account."news ☃@example.org"]
+recipients_day = 50000
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text(TEXT)
+    return file
+
+
+def comparable(settings: Settings) -> Settings:
+    return dataclasses.replace(settings, files=())
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_what_is_shown_means_the_same(path: Path, changed: bool) -> None:
+    settings = load(path)
+    shown = show(settings, changed=changed)
+    path.write_text(shown)
+    assert comparable(load(path)) == comparable(settings)
+    assert show(load(path), changed=changed) == shown
+
+
+def test_every_setting_is_shown(path: Path) -> None:
+    shown = show(load(path))
+    for name in ("enforce", "dns", "limits", "policy", "store", "domains"):
+        record = getattr(load(path), name)
+        for field in dataclasses.fields(record):
+            if getattr(record, field.name) not in {None, ""} and name != "store":
+                assert f"\n{field.name.removesuffix('_s')} = " in shown
+
+
+def test_only_what_was_changed(path: Path) -> None:
+    shown = show(load(path), changed=True)
+    assert 'ban_first = "1h30m"' in shown
+    assert "connect_timeout = 1.5" in shown
+    assert "ban_max" not in shown
+    assert "[limits]" not in shown
+    assert "[store]" not in shown
+
+
+def test_keys_of_lists_are_hidden(path: Path) -> None:
+    assert "abcdefghijkl" not in show(load(path))
+    assert 'key = "hidden"' in show(load(path))
+
+
+def said(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_commands(path: Path) -> None:
+    assert said("config", "show", "-c", str(path)) == show(load(path))
+    assert said("config", "show", "--diff", "-c", str(path)) == show(load(path), changed=True)
+    assert said("config", "describe", "policy.ban_first") == (
+        "[policy] ban_first\n    duration, default 10m\n    the first ban; later ones are longer\n"
+    )
+    assert said("config", "describe", "certificate").count("must be written") == 1
+    assert 'did you mean "ban_first"?' in said("config", "describe", "ban_frist", code=78)
