@@ -5,6 +5,7 @@ All three only watch unless the operator has them carried out: hosts that call t
 and forwarders that keep the sender, send wanted mail, too.
 """
 
+from gatekeeper.ban import Scope
 from gatekeeper.events import HelloAttempt, JudgedEvent, MailAttempt
 from gatekeeper.findings import SenderDomain, SpfResult
 from gatekeeper.policy.facts import Facts
@@ -12,11 +13,13 @@ from gatekeeper.verdict import Action, Reason, Verdict
 
 
 def hello(event: JudgedEvent, facts: Facts) -> Verdict | None:
-    """Refuse a client that does not say who it is, or says that it is us (550)."""
-    del facts
-    if not isinstance(event, HelloAttempt) or event.fault is None:
-        return None
-    return Verdict(Action.REJECT, Reason.HELLO)
+    """Refuse a client that does not say who it is, or says that it is us (550), and mail from one
+    that has not greeted at all (503, RFC 5321 4.1.4): else refusing its EHLO would gain nothing."""
+    if isinstance(event, MailAttempt):
+        faulty = facts.scope is Scope.MX and not event.hello
+    else:
+        faulty = isinstance(event, HelloAttempt) and event.fault is not None
+    return Verdict(Action.REJECT, Reason.HELLO) if faulty else None
 
 
 def sender_domain(event: JudgedEvent, facts: Facts) -> Verdict | None:

@@ -28,9 +28,10 @@ from gatekeeper.events import (
 from gatekeeper.session.handshake import read_hello, send_alert
 from gatekeeper.session.smtp_auth import SmtpAuth, refusal
 from gatekeeper.session.smtp_content import SmtpContent
+from gatekeeper.session.smtp_refusals import hello_refusal, mail_refusal, rcpt_refusal
 from gatekeeper.sessions import End
 from gatekeeper.settings import TlsMode
-from gatekeeper.verdict import Action, Reason, Verdict
+from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.framing import Segment
 from gatekeeper.wire.smtp_capabilities import read_ehlo, rewrite_ehlo
 from gatekeeper.wire.smtp_content import ChunkContent, DataContent
@@ -63,16 +64,6 @@ _EARLY: Final = Violation(
     format_reply(554, "5.5.0", "SMTP protocol synchronization"),
     fatal=True,
 )
-_HELLO_DEFERRED: Final = format_reply(450, "4.7.1", "Not accepted now, try again later")
-_HELLO_REJECTED: Final = format_reply(550, "5.7.1", "Not accepted")
-_MAIL_DEFERRED: Final = format_reply(450, "4.7.1", "Sender not accepted now, try again later")
-_MAIL_REJECTED: Final = format_reply(550, "5.7.1", "Sender not accepted")
-_RCPT_DEFERRED: Final = format_reply(450, "4.7.1", "Recipient not accepted now, try again later")
-_SENDER_DEFERRED: Final = format_reply(451, "4.7.1", "Message not accepted now, try again later")
-_RCPT_REJECTED: Final = format_reply(550, "5.7.1", "Recipient not accepted")
-_RCPT_UNKNOWN: Final = format_reply(550, "5.1.1", "No such user here")
-# It is the account's sending that is held, whoever the recipient is.
-_OF_THE_SENDER: Final = frozenset({Reason.ACCOUNT_HELD, Reason.RECIPIENT_RATE})
 
 
 class SmtpDialogue(SmtpContent):
@@ -143,7 +134,7 @@ class SmtpDialogue(SmtpContent):
     async def _hello(self, segment: Segment, event: Hello) -> End | None:
         refused = await self.permits(HelloAttempt(event.domain, event.extended))
         if refused is not None:
-            return await self._refuse(refused, _HELLO_DEFERRED, _HELLO_REJECTED)
+            return await self._refuse(refused, hello_refusal(refused))
         reply = await self.ask(segment.raw, self.limits.backend_reply_s)
         raw = reply.raw
         if reply.positive:
@@ -171,18 +162,18 @@ class SmtpDialogue(SmtpContent):
         attempt = MailAttempt(reverse_path, self._hello_domain, self.session.authcid)
         refused = await self.permits(attempt)
         if refused is not None:
-            return await self._refuse(refused, _MAIL_DEFERRED, _MAIL_REJECTED)
+            return await self._refuse(refused, mail_refusal(refused))
         reply = await self._exchange(segment)
         if reply.positive:
             self.begin(reverse_path)
             self._in_transaction = True
         return End.BACKEND if reply.code == 421 else None
 
-    async def _refuse(self, refused: Verdict, deferred: bytes, rejected: bytes) -> End | None:
+    async def _refuse(self, refused: Verdict, reply: bytes) -> End | None:
         """Answer a command in the backend's stead."""
         if refused.action is Action.CLOSE:
             return await self.hang_up()
-        await self.refuse(deferred if refused.action is Action.DEFER else rejected)
+        await self.refuse(reply)
         return None
 
     async def _rcpt(self, segment: Segment, forward_path: str) -> End | None:
@@ -190,7 +181,7 @@ class SmtpDialogue(SmtpContent):
         attempt = RcptAttempt(forward_path, self.session.authcid, sender)
         refused = await self.permits(attempt)
         if refused is not None:
-            return await self._rcpt_refused(refused)
+            return await self._refuse(refused, rcpt_refusal(refused, logged_in=self.logged_in))
         reply = await self.ask(segment.raw, self.limits.backend_reply_s)
         self.recipients += reply.positive and isinstance(segment.event, Rcpt)
         verdict = await self.judge(RcptOutcome(attempt, rcpt_result(reply)))
@@ -198,19 +189,6 @@ class SmtpDialogue(SmtpContent):
         if verdict.action is Action.CLOSE:
             return await self.hang_up()
         return End.BACKEND if reply.code == 421 else None
-
-    async def _rcpt_refused(self, refused: Verdict) -> End | None:
-        if refused.action is Action.CLOSE:
-            return await self.hang_up()
-        if refused.reason is Reason.UNKNOWN_USER:
-            await self.refuse(_RCPT_UNKNOWN)
-        elif refused.action is not Action.DEFER:
-            await self.refuse(_RCPT_REJECTED)
-        elif self.logged_in and refused.reason in _OF_THE_SENDER:
-            await self.refuse(_SENDER_DEFERRED)
-        else:
-            await self.refuse(_RCPT_DEFERRED)
-        return None
 
     async def _refuse_early(self, event: Mail | Rcpt | Data | Bdat | AuthCommand) -> End | None:
         if isinstance(event, Bdat):  # its octets follow whatever the answer is (RFC 3030 2)
