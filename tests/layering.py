@@ -78,6 +78,7 @@ LEVELS: Final = {
     "journal": 4,
     "opinions": 4,
     "lately": 4,
+    "series": 4,
     "tickets": 4,
     "simulation": 4,
     "check": 5,
