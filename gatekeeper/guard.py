@@ -39,6 +39,7 @@ from gatekeeper.settings import Settings, Treatment
 from gatekeeper.tickets import Tickets, has_ticket
 from gatekeeper.verdict import PASS, Action, Reason, Verdict, strongest
 
+OnJudged = Callable[[Client, JudgedEvent, Verdict], None]
 OnLock = Callable[[AccountLock, str], None]
 
 
@@ -58,7 +59,8 @@ class Guard:
     `password_secret` is made anew at each start and never stored (at most 64 octets each).
     `on_verdict(client, event, verdict, enforced)` hears every verdict other than `PASS`, also those
     that observe mode does not carry out; `on_lock(lock, account)` of accounts that are held. Both
-    must be quick and must not raise.
+    must be quick and must not raise, and so must `on_judged(client, event, verdict)`, the owner's
+    to set, which hears every Event with its verdict.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Guard:
         self.domains: Domains | None = None  # the operator's files; replaced as they change
         self._on_verdict = on_verdict
         self._on_lock = on_lock
+        self.on_judged: OnJudged = _ignore
         self._last_place = _NOWHERE, place(_NOWHERE)
         self.reconfigure(settings)
 
@@ -117,7 +120,9 @@ class Guard:
 
     async def judge(self, event: JudgedEvent, client: Client) -> Verdict:
         """See `gatekeeper.abc.Judge`."""
-        return self.decide(event, client)
+        verdict = self.decide(event, client)
+        self.on_judged(client, event, verdict)
+        return verdict
 
     def decide(self, event: JudgedEvent, client: Client, given: Sequence[Verdict] = ()) -> Verdict:
         """The verdict on `event`, to which `given` opinions of hooks belong as a Rule's do. Allowed
