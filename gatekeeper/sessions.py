@@ -254,6 +254,10 @@ class SessionTable:
         session.end = End.FAULT
         self._on_fault(session, error)
 
+    def census(self) -> Counter[tuple[str, Phase]]:
+        """How many sessions each listener has in each phase."""
+        return Counter((one.client.listener, one.phase) for one in self._sessions.values())
+
     def list(self) -> list[SessionView]:
         """All sessions as `who` shows them, oldest first."""
         return [session.view() for session in self._sessions.values()]
