@@ -127,6 +127,11 @@ class Enforcement:
         self._lists_told = False
         self.reconciler.compare()
 
+    @property
+    def waiting(self) -> int:
+        """Changes of the Ledger that the Enforcer has not applied yet."""
+        return len(self._feed)
+
     async def aclose(self) -> None:
         """Apply what still waits and let go. Bans in the kernel stay."""
         await self._feed.flush()
