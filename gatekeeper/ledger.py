@@ -9,6 +9,7 @@ At a start the Store's bans come in while sessions are served already (`restorin
 or lifted meanwhile is newer than what the Store said, whenever its page arrives.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import inf, isfinite
@@ -145,6 +146,12 @@ class Ledger:
         for side, keys in self._table.keys(size):
             if ends := self._table.ends_at(side, keys, self._clock()):
                 yield ends
+
+    def census(self, size: int) -> Iterator[Counter[tuple[Origin, int, Scope]]]:
+        """The bans in force by origin, IP version and scope, at most `size` at a time, to be added
+        up. The Ledger may change between two; what is in force throughout is counted once."""
+        for side, keys in self._table.keys(size):
+            yield self._table.kinds_at(side, keys, self._clock())
 
     def bans(self) -> list[Ban]:
         """Every ban in force, in no particular order."""
