@@ -10,14 +10,16 @@ loop for 30 ms whenever it grows, and could not be walked in pieces while it cha
 """
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from math import inf
 from typing import Final
 
-from gatekeeper.ban import Ban, End, Scope
+from gatekeeper.ban import Ban, End, Origin, Scope
 from gatekeeper.policy.ban_rows import (
     key_of,
+    origin_of,
     pack,
     place_of,
     prefix_of,
@@ -27,6 +29,7 @@ from gatekeeper.policy.ban_rows import (
     since_of,
     unpack,
     unpack_end,
+    version_of,
 )
 from gatekeeper.policy.end_buckets import EndBuckets, bucket_number
 from gatekeeper.prefix import Prefix
@@ -119,6 +122,18 @@ class BanTable:
             if row is not None and (until := unpack_end(row)[0]) > now:
                 ends.append((prefix_of(key), scope, until))
         return ends
+
+    def kinds_at(
+        self, side: int, keys: Sequence[bytes], now: float
+    ) -> Counter[tuple[Origin, int, Scope]]:
+        """Origin, IP version and scope of the bans in force at `keys`, of one portion, counted."""
+        scope, rows = scope_of(side), self._shards[side][keys[0][-1]]
+        kinds = Counter(
+            (origin_of(row), version_of(key))
+            for key in keys
+            if (row := rows.get(key)) is not None and unpack_end(row)[0] > now
+        )
+        return Counter({(*kind, scope): count for kind, count in kinds.items()})
 
     def put(self, ban: Ban, now: float, *, if_later: bool = False) -> None:
         """Keep `ban` in place of what is known of its prefix and scope; `if_later`: unless that was
