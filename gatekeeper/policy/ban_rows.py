@@ -96,6 +96,16 @@ def unpack(side: int, key: bytes, row: bytes, note: str) -> Ban:
     )
 
 
+def origin_of(row: bytes) -> Origin:
+    """Who made the ban of a row."""
+    return _ORIGINS[row[-1]]
+
+
+def version_of(key: bytes) -> int:
+    """The IP version of a key's prefix."""
+    return 4 if len(key) <= 4 else 6
+
+
 def since_of(row: bytes) -> float:
     """When the ban of a row was made."""
     return float(_END.unpack_from(row, _END.size)[0])
