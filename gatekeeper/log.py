@@ -71,7 +71,8 @@ class Log:
         self._journal = journal
         self._clock = clock
         self._queue: deque[bytes] = deque()
-        self._dropped = 0
+        self._dropped = 0  # since the line that told of it
+        self.lost = 0  # lines that were never written, since the start
         self._lock = threading.Lock()  # for the count alone: deques are safe by themselves
         self._limiter = trio.CapacityLimiter(1)  # an abandoned write still holds it
         self._wake = trio.Event()
@@ -126,12 +127,15 @@ class Log:
             self._write(b"".join(lines))
         except OSError:
             with self._lock:
-                self._dropped += dropped + len(lines) - bool(dropped)
+                fresh = len(lines) - bool(dropped)
+                self._dropped += dropped + fresh
+                self.lost += fresh
 
     def _put(self, level: Level, name: str, fields: Mapping[str, object]) -> None:
         if len(self._queue) >= MAX_QUEUED_LINES:
             with self._lock:
                 self._dropped += 1
+                self.lost += 1
             return
         try:
             line = self._line(level, name, fields)
