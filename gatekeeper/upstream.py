@@ -9,7 +9,7 @@ import contextlib
 import encodings.idna  # noqa: F401  # ssl loads it late, when its file may no longer be readable
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
@@ -28,19 +28,29 @@ _UNROUTED: Final = (Prefix.parse("fe80::/10"),)  # means nothing without its lin
 _REST_S: Final = 5.0  # a failed address is tried last for this long
 
 
+# Told of a backend: its name, how long a connection took, and why there is none, if so.
+OnOpen = Callable[[str, float, str], None]
+
+
+def _ignore(_name: str, _seconds: float, _why: str) -> None:
+    """Nobody listens."""
+
+
 class Backend:
     """One configured backend: its addresses, which of them failed lately, and its TLS context.
 
-    `dialler` is to be there before a transparent backend is opened.
+    `dialler` is to be there before a transparent backend is opened. `on_open`, the owner's to set,
+    hears how each `open` went; it must be quick and must not raise.
     """
 
-    __slots__ = ("_failed_until", "_near", "_numeric", "context", "dialler", "settings")
+    __slots__ = ("_failed_until", "_near", "_numeric", "context", "dialler", "on_open", "settings")
 
     def __init__(self, settings: BackendSettings, near: Iterable[Prefix] = ()) -> None:
         """Clients in `near`, as this host, are not announced by their address, for replies to them
         would not come back. Raises `ConfigError` where the CA file cannot be used."""
         self.settings = settings
         self.dialler: Dialler | None = None
+        self.on_open: OnOpen = _ignore
         self._near = PrefixSet((*near, *_UNROUTED))
         self.context: ssl.SSLContext | None = None
         if settings.tls is not TlsMode.NONE:
@@ -68,17 +78,22 @@ class Backend:
         header = self._header(client, tls, server_name)
         source = client if self._shows_address(client) else None
         failures: list[str] = []
+        begun = trio.current_time()
         for endpoint in self._in_order():
             if source is not None and _version(source.address) != _version(endpoint.host):
                 continue
             try:
-                return await self._open_one(endpoint, source, header, readiness, waiter)
+                channel = await self._open_one(endpoint, source, header, readiness, waiter)
+                self.on_open(self.settings.name, trio.current_time() - begun, "")
+                return channel
             except (ChannelError, EnforcerError, OSError) as error:
                 self._failed_until[endpoint] = trio.current_time() + _REST_S
                 failures.append(f"{endpoint}: {error}")
         if source is not None and not failures:
             failures = [f"transparent: it has no IPv{_version(source.address)} address"]
-        raise BackendUnavailable("; ".join(failures))
+        why = "; ".join(failures)
+        self.on_open(self.settings.name, trio.current_time() - begun, why)
+        raise BackendUnavailable(why)
 
     def announces_tls(self, client: Client) -> bool:
         """Whether what the backend was told at the start of a connection says if TLS was on."""
