@@ -37,7 +37,7 @@ from gatekeeper.settings import (
     Settings,
 )
 from gatekeeper.tls import Certificates
-from gatekeeper.upstream import Backend
+from gatekeeper.upstream import Backend, OnOpen
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +223,11 @@ class Services:
         self.likenesses: dict[tuple[BackendSettings, MailProtocol], Likeness] = {
             key: known.get(key) or Likeness(SystemRandom()) for key in keys
         }
+
+    def watch(self, on_open: OnOpen) -> None:
+        """Have `on_open` hear how each connection to a backend went; see `Backend`."""
+        for backend in self._backends.values():
+            backend.on_open = on_open
 
     def service(
         self,
