@@ -7,8 +7,10 @@ switched off for a while (`policy.zone_health`): it is told aloud once, nobody i
 and nobody waits for it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -35,6 +37,17 @@ IN_TIME: Final = "no answer in time"
 
 # Told of a zone, as it is shown: why it went off, and empty when it is on again.
 OnZone = Callable[[str, str], None]
+
+
+class Lookup(Enum):
+    """What became of asking one list about one client; stable words for metrics."""
+
+    LISTED = "listed"
+    CLEAR = "clear"
+    REFUSED = "refused"  # the list answered with an error: no key, too many questions
+    FAILED = "failed"  # no server answered
+    LATE = "late"  # not in time for this client
+    OVERLOADED = "overloaded"  # it was not asked: too many questions are under way
 
 
 class Zone:
@@ -117,6 +130,7 @@ class Blocklists:
         raise."""
         self.clients = 0  # asked about
         self.unanswered = 0  # questions whose time was over
+        self.lookups: Counter[tuple[str, Lookup]] = Counter()  # by zone, as it is shown
         self._resolver = resolver
         self._exempt = exempt
         self._on_zone = on_zone
@@ -147,6 +161,11 @@ class Blocklists:
         listings = await self.listings(client, AskedOn.AUTH)
         return replace(event, listings=listings) if listings else event
 
+    def zones(self) -> dict[str, bool]:
+        """Each zone, as it is shown, and whether it is asked."""
+        zones = chain.from_iterable(self._zones.values())
+        return {zone.shown: not zone.health.off for zone in zones}
+
     def report(self) -> dict[str, str]:
         """Each zone and how it is, for `status`."""
         now = trio.current_time()
@@ -176,6 +195,7 @@ class Blocklists:
                 inquiry.waiting[zone] = question
             else:
                 inquiry.heard[zone] = tuple(zone.listings(answer))
+                self._count(zone, _said(inquiry.heard[zone]))
         return inquiry
 
     async def _ask(self, inquiry: _Inquiry) -> None:
@@ -188,6 +208,7 @@ class Blocklists:
             return
         for zone in inquiry.waiting:
             self.unanswered += 1
+            self._count(zone, Lookup.LATE)
             self._failed(zone, inquiry.client, IN_TIME)
 
     async def _ask_one(
@@ -197,7 +218,9 @@ class Blocklists:
             answer = await self._resolver.resolve(question)
         except ResolverOverloaded:  # a flood of clients must not switch lists off
             self.unanswered += 1
+            self._count(zone, Lookup.OVERLOADED)
         except ResolverError as failure:
+            self._count(zone, Lookup.FAILED)
             self._failed(zone, inquiry.client, str(failure))
         else:
             inquiry.heard[zone] = self._heard(zone, question, answer)
@@ -210,6 +233,7 @@ class Blocklists:
     def _heard(self, zone: Zone, question: Question, answer: Answer) -> tuple[Listing, ...]:
         error = zone.error(answer)
         if error:
+            self._count(zone, Lookup.REFUSED)
             self._resolver.forget(question)
             if zone.health.erred(error, trio.current_time()):
                 self._on_zone(zone.shown, error)
@@ -218,11 +242,20 @@ class Blocklists:
             self._on_zone(zone.shown, "")
         if zone.health.off:  # it erred while this answer was on its way
             return ()
-        return tuple(zone.listings(answer))
+        listings = tuple(zone.listings(answer))
+        self._count(zone, _said(listings))
+        return listings
+
+    def _count(self, zone: Zone, lookup: Lookup) -> None:
+        self.lookups[zone.shown, lookup] += 1
 
     def _failed(self, zone: Zone, client: Prefix, why: str) -> None:
         if zone.health.failed(client, why, trio.current_time()):
             self._on_zone(zone.shown, why)
+
+
+def _said(listings: tuple[Listing, ...]) -> Lookup:
+    return Lookup.LISTED if listings else Lookup.CLEAR
 
 
 def _zones(settings: Settings, on: AskedOn) -> Iterator[Zone]:
