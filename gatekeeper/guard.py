@@ -120,9 +120,7 @@ class Guard:
 
     async def judge(self, event: JudgedEvent, client: Client) -> Verdict:
         """See `gatekeeper.abc.Judge`."""
-        verdict = self.decide(event, client)
-        self.on_judged(client, event, verdict)
-        return verdict
+        return self.decide(event, client)
 
     def decide(self, event: JudgedEvent, client: Client, given: Sequence[Verdict] = ()) -> Verdict:
         """The verdict on `event`, to which `given` opinions of hooks belong as a Rule's do. Allowed
@@ -130,7 +128,9 @@ class Guard:
         too."""
         entity = client.entity
         if self._allowed and self._allowed.overlaps(entity):
-            return self._on_allowed(event, client)
+            verdict = self._on_allowed(event, client)
+            self.on_judged(client, event, verdict)
+            return verdict
         where = self._place(entity)
         now = self._clock()
         banned = self._ledger.find(entity, client.scope) is not None
@@ -232,6 +232,7 @@ class Guard:
             self.tickets.keep(entry, event, client.scope)
         if verdict is not PASS:
             self._on_verdict(client, event, verdict, True)
+        self.on_judged(client, event, verdict)
         return verdict
 
     def _place(self, entity: Prefix) -> Place:
