@@ -208,6 +208,13 @@ def test_check_finds_nothing_wrong_and_transparent_off_does_nothing(site: Site) 
     assert site.greeting((CLIENT, 40_600), FAR).startswith(b"220 ")
 
 
+def test_the_relay_test_comes_as_a_stranger(site: Site) -> None:
+    site.check()
+    for server, stranger in ((site.far, "203.0.113.77"), (site.far_v6, "2001:db8:203:113::77")):
+        assert (stranger, 40_077) in server.callers
+        server.callers.clear()
+
+
 def test_other_backends_take_a_restart(site: Site) -> None:
     file = site.directory / "gatekeeper.toml"
     before = file.read_text()
