@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gatekeeper.ban import Ban, End, Scope
-from gatekeeper.events import Client, JudgedEvent, Listing
+from gatekeeper.events import Client, JudgedEvent, Listing, ReverseDns
 from gatekeeper.prefix import Prefix
 from gatekeeper.records import Answer, Question
 from gatekeeper.remembered import Memory
@@ -200,6 +200,21 @@ class Screen(Protocol):
     async def complete(self, event: JudgedEvent, client: Client) -> JudgedEvent:
         """`event` with what else can be known of it: a credential with listings, EHLO with its
         fault, MAIL with what DNS says of the sender. Itself where there is nothing to add."""
+        ...
+
+
+class Names(Protocol):
+    """Tells what DNS calls clients."""
+
+    def known(self, address: str) -> ReverseDns | None:
+        """What `lookup` would give without asking anybody, None where it would have to ask."""
+        ...
+
+    async def lookup(self, address: str) -> ReverseDns | None:
+        """What DNS says of the name of `address`; None where it cannot be told.
+
+        Never raises, and returns within the deadline of the settings.
+        """
         ...
 
 

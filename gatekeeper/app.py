@@ -321,6 +321,7 @@ class App:
                 self._relay,
                 self._enforcement.dialler,
                 self._dns,
+                self._dns.entrance,
             )
             for listener in self._settings.listeners
         }

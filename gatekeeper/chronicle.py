@@ -18,8 +18,13 @@ from gatekeeper.events import (
     AuthOutcome,
     Client,
     ClientListed,
+    ConnectionOpened,
+    EarlyTalk,
+    HelloAttempt,
     JudgedEvent,
+    MailAttempt,
     RcptAttempt,
+    ReverseDns,
     Violation,
 )
 from gatekeeper.log import Log
@@ -52,6 +57,7 @@ class Chronicle:
             user=session.authcid,
             secs=round(trio.current_time() - session.since, 3),
             tls=session.tls_version,
+            **({"name": client.reverse_name} if client.reverse_name else {}),
             end=session.end,
             detail=session.detail,
             rip=client.address,
@@ -82,11 +88,6 @@ class Chronicle:
     def verdict(self, client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool) -> None:
         """A verdict other than to pass; in observe mode what it would have been."""
         attempt = event.attempt if isinstance(event, AuthOutcome) else event
-        more = {}
-        if isinstance(event, ClientListed | AuthAttempt) and event.listings:
-            more["listed"] = " ".join(map(str, event.listings))
-        if isinstance(event, RcptAttempt) and verdict.reason in _BY_ITS_DOMAIN:
-            more |= {"sender": event.reverse_path or "", "recipient": event.forward_path}
         self._log.event(
             "verdict" if enforced else "would-verdict",
             action=verdict.action.name.lower(),
@@ -97,7 +98,7 @@ class Chronicle:
             delay_s=round(verdict.delay_s, 1),
             ban=verdict.ban,
             ref=verdict.ticket,
-            **more,
+            **_particulars(event, verdict.reason),
             rip=client.address,
         )
 
@@ -201,3 +202,24 @@ class Chronicle:
             self._log.event("health", part=part, state="ok")
         else:
             self._log.warning("health", part=part, state=str(error))
+
+
+def _particulars(event: JudgedEvent, reason: Reason) -> dict[str, object]:
+    """What a line tells of one kind of Event alone."""
+    match event:
+        case ConnectionOpened(of_address=here, of_network=around) if here:
+            return {"of_address": here, "of_network": around}
+        case EarlyTalk(after_s=after_s, octets=octets):
+            return {"octets": octets, "after_s": round(after_s, 1)}
+        case ReverseDns(state=state, name=name):
+            return {"reverse": state, "name": name}
+        case ClientListed(listings=listings) | AuthAttempt(listings=listings) if listings:
+            return {"listed": " ".join(map(str, listings))}
+        case HelloAttempt(domain=domain, fault=fault):
+            return {"fault": fault, "hello": domain}
+        case MailAttempt(domain=domain, spf=spf):
+            return {"domain": domain, "spf": spf, "sender": event.reverse_path}
+        case RcptAttempt() if reason in _BY_ITS_DOMAIN:
+            return {"sender": event.reverse_path or "", "recipient": event.forward_path}
+        case _:
+            return {}

@@ -93,7 +93,36 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOpened:
-    """A connection was accepted; judged before the handshake."""
+    """A connection was accepted; judged before the handshake. How many there are to port 25 from
+    its address and from the network around it, with this one; 0 where nobody counts them."""
+
+    of_address: int = 0
+    of_network: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyTalk:
+    """The client of a connection to port 25 spoke before it was greeted (RFC 5321 3.1, 4.3.1)."""
+
+    after_s: float  # since the wait for it began
+    octets: int  # that had come by then
+
+
+class ReverseState(Enum):
+    """What DNS says of an address's name. That it could not be asked is none of these."""
+
+    CONFIRMED = "confirmed"  # the name has the address
+    UNCONFIRMED = "unconfirmed"  # there are names, and none has the address
+    MISSING = "missing"  # there is no name
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseDns:
+    """The name of a client of port 25 by DNS; judged before the greeting, and only where it is not
+    confirmed. `name` is the one confirmed, or one that was not, and may be empty then."""
+
+    state: ReverseState
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +254,8 @@ class ConnectionClosed:
 
 JudgedEvent = (
     ConnectionOpened
+    | EarlyTalk
+    | ReverseDns
     | ClientListed
     | HelloAttempt
     | MailAttempt

@@ -17,11 +17,13 @@ from gatekeeper.events import (
     AuthResult,
     Client,
     ConnectionClosed,
+    EarlyTalk,
     JudgedEvent,
     RcptAttempt,
     RcptOutcome,
     RcptResult,
     Violation,
+    ViolationKind,
 )
 from gatekeeper.journal import Journal
 from gatekeeper.ledger import Ledger
@@ -143,6 +145,8 @@ class Guard:
             verdict, seen = self._after_attempt(event, client, seen, verdict, where, now)
         elif isinstance(event, RcptAttempt):
             verdict, seen = self._after_recipient(event, client, seen, verdict, where, now)
+        elif isinstance(event, EarlyTalk) and verdict.reason is Reason.EARLY_TALKER:
+            verdict, seen = self._after_early_talk(client, verdict, where, now)
         if seen.lock is not None and isinstance(event, AuthOutcome | RcptOutcome):
             self._on_lock(seen.lock, event.attempt.authcid)
         if verdict.ban:
@@ -330,6 +334,14 @@ class Guard:
             seen = self._see(outcome, client, where, now)
             verdict = strongest([verdict, self.opinions.strongest(outcome, client, seen.facts)])
         return verdict, seen
+
+    def _after_early_talk(
+        self, client: Client, verdict: Verdict, where: Place, now: float
+    ) -> tuple[Verdict, Seen]:
+        """Count early talk that is refused as the breach of the protocol it is."""
+        violation = Violation(ViolationKind.EARLY_TALKER, b"")
+        seen = self._see(violation, client, where, now)
+        return strongest([verdict, self.opinions.strongest(violation, client, seen.facts)]), seen
 
     def _ban(
         self, event: JudgedEvent, client: Client, verdict: Verdict, facts: Facts, now: float

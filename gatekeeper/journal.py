@@ -15,6 +15,8 @@ from gatekeeper.events import (
     AuthResult,
     Client,
     ClientListed,
+    ConnectionOpened,
+    EarlyTalk,
     HelloAttempt,
     JudgedEvent,
     Listing,
@@ -22,6 +24,7 @@ from gatekeeper.events import (
     MessageEnd,
     RcptAttempt,
     RcptOutcome,
+    ReverseDns,
     Violation,
 )
 from gatekeeper.policy.accounts import Knowledge, Standing
@@ -137,16 +140,26 @@ def _name(event: JudgedEvent) -> str:
             return ""
 
 
-def _what(event: JudgedEvent) -> str:
+def _what(event: JudgedEvent) -> str:  # noqa: C901, PLR0911  # a table: one arm for each event
     match event:
         case AuthAttempt(listings=listings):
             return _with_listings("login, listed" if listings else "login", listings)
         case AuthOutcome(result=result):
             return f"login: {result.value}"
+        case HelloAttempt(domain=domain, fault=fault) if fault is not None:
+            return f"hello: {fault.value} {domain}"[:MAX_LISTED_CHARACTERS]
+        case MailAttempt(domain=domain, spf=spf) if domain is not None or spf is not None:
+            return _of_sender(event)[:MAX_LISTED_CHARACTERS]
         case HelloAttempt() | MailAttempt() | MessageEnd() | RcptAttempt():
             return _COMMANDS[type(event)]
         case RcptOutcome(result=result):
             return f"recipient: {result.value}"
+        case ConnectionOpened(of_address=here, of_network=around) if here:
+            return f"connection: {here} of its address, {around} of its network"
+        case EarlyTalk(after_s=after_s, octets=octets):
+            return f"early talk: {octets} octets after {after_s:.1f} s"
+        case ReverseDns(state=state, name=name):
+            return f"reverse DNS: {state.value} {name}".rstrip()[:MAX_LISTED_CHARACTERS]
         case ClientListed(listings=listings):
             return _with_listings("listed", listings)
         case Violation(kind=kind):
@@ -159,3 +172,9 @@ def _with_listings(what: str, listings: tuple[Listing, ...]) -> str:
     if not listings:
         return what
     return f"{what}: {' '.join(map(str, listings))}"[:MAX_LISTED_CHARACTERS]
+
+
+def _of_sender(event: MailAttempt) -> str:
+    domain = "" if event.domain is None else f" domain={event.domain.value}"
+    spf = "" if event.spf is None else f" spf={event.spf.value}"
+    return f"sender:{domain}{spf} <{event.reverse_path}>"

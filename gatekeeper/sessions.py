@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -9,18 +10,20 @@ from typing import Final, Protocol
 
 import trio
 
-from gatekeeper.ban import Ban
+from gatekeeper.ban import Ban, Scope
 from gatekeeper.events import Client
 from gatekeeper.prefix import Prefix
 
 _BOOT: Final = secrets.token_hex(2)  # tells the session ids of two runs apart
 _counter = itertools.count(1)
+NETWORK_BITS: Final = {4: 24, 6: 48}  # by IP version: whose connections are counted together
 
 
 class Phase(Enum):
     """How far a session is."""
 
     HANDSHAKE = "handshake"
+    GREETING = "greeting"  # port 25: what is asked before the greeting
     DIALOGUE = "dialogue"
     RELAY = "relay"
 
@@ -162,6 +165,7 @@ class SessionTable:
 
     __slots__ = (
         "_by_entity",
+        "_crowds",
         "_emptied",
         "_handshaking",
         "_on_end",
@@ -179,6 +183,7 @@ class SessionTable:
         exception that only a fault of this program explains."""
         self._sessions: dict[str, Session] = {}
         self._by_entity: dict[Prefix, set[Session]] = {}
+        self._crowds: Counter[Prefix] = Counter()  # on port 25, of entities and their networks
         self._handshaking: dict[Session, None] = {}  # in order of arrival
         # The same of all that had not logged in when they were last looked at.
         self._strangers: dict[Session, None] = {}
@@ -193,12 +198,24 @@ class SessionTable:
         """Sessions of one entity."""
         return len(self._by_entity.get(entity, ()))
 
+    def crowd_of(self, entity: Prefix) -> tuple[int, int]:
+        """Sessions on port 25 of one entity, and of the network around it."""
+        return self._crowds[entity], self._crowds[_network(entity)]
+
     def add(self, session: Session) -> None:
         """Enter `session`."""
+        if session.client.scope is Scope.MX:
+            self._crowds.update((session.client.entity, _network(session.client.entity)))
         self._sessions[session.id] = session
         self._by_entity.setdefault(session.client.entity, set()).add(session)
         self._handshaking[session] = None
         self._strangers[session] = None
+
+    def greeting(self, session: Session) -> None:
+        """The session is not greeted yet, and its handshake, if it has one, comes later: it takes
+        none of the room of those who shake hands."""
+        session.phase = Phase.GREETING
+        self._handshaking.pop(session, None)
 
     def established(self, session: Session) -> None:
         """The session's handshake is done, or it needs none."""
@@ -238,9 +255,17 @@ class SessionTable:
         siblings.discard(session)
         if not siblings:
             del self._by_entity[entity]
+        if session.client.scope is Scope.MX:
+            self._leave(entity)
         self._on_end(session)
         if not self._sessions:
             self._emptied.set()
+
+    def _leave(self, entity: Prefix) -> None:
+        for crowd in (entity, _network(entity)):
+            self._crowds[crowd] -= 1
+            if not self._crowds[crowd]:
+                del self._crowds[crowd]
 
     async def wait_empty(self) -> None:
         """Return when no session is left."""
@@ -292,6 +317,10 @@ class SessionTable:
     def end_all(self, end: End) -> int:
         """End every session; the count."""
         return _stop_all(list(self._sessions.values()), end)
+
+
+def _network(entity: Prefix) -> Prefix:
+    return entity.widen(NETWORK_BITS[entity.version])
 
 
 def _stop_all(sessions: list[Session], end: End) -> int:

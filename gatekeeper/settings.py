@@ -206,6 +206,10 @@ class PolicySettings:
     ban_spares_s: float = 72 * 3600.0  # where somebody logged in guesses make no ban
     mx_ban_score: float = 20.0
     mx_half_life_s: float = 3600.0
+    mx_connections_per_address: int = 50  # to port 25 at once, as Postfix has it
+    mx_connections_per_network: int = 150  # of a /24 or a /48
+    greet_wait_s: float = 6.0  # port 25: for new clients to speak too early in; 0: no such test
+    greet_passed_s: float = 24 * 3600.0  # who did not is not made to wait again for so long
     dnsbl_reject_score: float = 1.0  # port 25: refused when the lists' weights add up to this
     violation_weight: float = 1.0
     hostile_violation_weight: float = 5.0  # smuggling; AUTH on port 25

@@ -24,8 +24,10 @@ from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.resolver.shared import SharedResolver
 from gatekeeper.resolver.stub import StubResolver, system_servers
+from gatekeeper.reverse_dns import ReverseNames
 from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Service
+from gatekeeper.session.entrance import Entrance
 from gatekeeper.session.likeness import Likeness
 from gatekeeper.settings import (
     Announce,
@@ -173,6 +175,8 @@ class Dns:
         self.resolver = SharedResolver(stub_resolver(settings.dns))
         self.blocklists = Blocklists(settings, self.resolver, exempt=exempt, on_zone=on_zone)
         self.envelope = EnvelopeScreen(settings, self.resolver, exempt=exempt, is_ours=is_ours)
+        self.names = ReverseNames(settings.dns, self.resolver)
+        self.entrance = Entrance(self.names, exempt=exempt)
 
     async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
         """See `Screen.listings`."""
@@ -189,6 +193,7 @@ class Dns:
         self.resolver.stub = stub_resolver(settings.dns)
         self.blocklists.reconfigure(settings)
         self.envelope.reconfigure(settings)
+        self.names.reconfigure(settings.dns)
 
     def report(self) -> dict[str, object]:
         """What `status` tells."""
@@ -196,6 +201,7 @@ class Dns:
             "dns": self.resolver.report(),
             "dnsbl": self.blocklists.report(),
             "senders": self.envelope.report(),
+            "entrance": self.entrance.report(),
         }
 
 
@@ -237,6 +243,7 @@ class Services:
         relay: Relay,
         dialler: Dialler | None = None,
         screen: Screen | None = None,
+        entrance: Entrance | None = None,
     ) -> Service:
         """What the sessions of `listener` need; `dialler` where a backend is transparent."""
         backend = self._backends[listener.backend]
@@ -251,4 +258,5 @@ class Services:
             readiness=readiness,
             relay=relay,
             screen=screen,
+            entrance=entrance,
         )

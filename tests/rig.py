@@ -30,6 +30,7 @@ from random import Random
 from typing import Any, ParamSpec
 
 import trio
+from fake_names import FakeNames
 from rig_ends import HOSTNAME, PATIENCE_S, QUIET_S, Peer, authority, certificates, raise_fault
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -40,6 +41,7 @@ from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.session.dialogue import Service
+from gatekeeper.session.entrance import Entrance
 from gatekeeper.session.entry import hold
 from gatekeeper.session.likeness import Likeness
 from gatekeeper.sessions import End, Session, SessionTable
@@ -50,12 +52,14 @@ from gatekeeper.settings import (
     Endpoint,
     LimitSettings,
     ListenerSettings,
+    PolicySettings,
     Settings,
     TlsMode,
     TlsSettings,
+    Treatment,
 )
 from gatekeeper.upstream import Backend
-from gatekeeper.verdict import PASS, Verdict
+from gatekeeper.verdict import PASS, Reason, Verdict
 
 P = ParamSpec("P")
 
@@ -232,10 +236,15 @@ async def guard(  # the knobs of one listener
     proxy_tlvs: bool | None = None,
     judge: Judge | None = None,
     screen: Screen | None = None,
+    entrance: Entrance | None = None,
+    policy: PolicySettings | None = None,
+    rules: dict[Reason, Treatment] | None = None,
 ) -> AsyncIterator[Rig]:
     """A guard on loopback. When the block is left both ends hang up, and every session must end
     by itself; one that raises fails the test."""
     limits = limits or LimitSettings()
+    if screen is not None and entrance is None:
+        entrance = Entrance(FakeNames(), exempt=lambda _entity: False)
     fake = FakeJudge()
     ended: list[Session] = []
     table = SessionTable(ended.append, raise_fault)
@@ -265,6 +274,8 @@ async def guard(  # the knobs of one listener
             {"b": backend},
             bare_newlines=bare_newlines,
             limits=limits,
+            policy=policy or PolicySettings(greet_wait_s=0.0),
+            rules=rules or {},
         )
         idlers = Idlers(settings, lambda _session, _end: None)
         alpn = "imap" if protocol is MailProtocol.IMAP else "smtp"
@@ -278,6 +289,7 @@ async def guard(  # the knobs of one listener
             readiness,
             Relay(readiness, limits.relay_idle_s, idlers, table.remove, table.fault),
             screen,
+            entrance,
         )
         async with trio.open_nursery() as background:
             background.start_soon(readiness.run)

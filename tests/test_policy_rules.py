@@ -10,11 +10,14 @@ from gatekeeper.events import (
     ClientListed,
     ConnectionClosed,
     ConnectionOpened,
+    EarlyTalk,
     JudgedEvent,
     Listing,
     RcptAttempt,
     RcptOutcome,
     RcptResult,
+    ReverseDns,
+    ReverseState,
     Violation,
     ViolationKind,
 )
@@ -40,6 +43,9 @@ EVENTS: tuple[JudgedEvent, ...] = (
 # Damning by themselves:
 LISTING = (Listing("bl.example", ("127.0.0.2",), 1.0),)
 LISTED: tuple[JudgedEvent, ...] = (
+    ConnectionOpened(10**6, 10**6),
+    EarlyTalk(0.1, 10),
+    ReverseDns(ReverseState.MISSING),
     ClientListed(LISTING),
     AuthAttempt("PLAIN", "ann", listings=LISTING),
 )
@@ -126,5 +132,5 @@ def test_rules_on_strangers_have_no_opinion_on_who_is_at_home() -> None:
     )
     at_home = login(**everything, standing=Standing.FAMILIAR, knowledge=Knowledge.RIGHT)
     seen = facts(score_before=1e3, score=1e3, login=at_home)
-    for attempt in (ATTEMPT, LISTED[1]):
+    for attempt in (ATTEMPT, LISTED[-1]):
         assert not any(rule.rule(attempt, seen) for rule in BUILT_IN if rule.strangers)

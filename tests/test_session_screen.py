@@ -81,7 +81,7 @@ async def test_a_refused_client_hears_why_in_general_and_the_backend_nothing(tls
         await rig.no_backend_wanted()
         talk.client.close()
         assert await rig.end() is End.REFUSED
-    assert judge.events == [ConnectionOpened(), ClientListed(LISTED)]
+    assert judge.events == [ConnectionOpened(1, 1), ClientListed(LISTED)]
     assert [one.address for one in screen.asked] == ["127.0.0.1"]
 
 

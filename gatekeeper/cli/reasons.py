@@ -38,6 +38,9 @@ WHY: Final[Mapping[Reason, str]] = {
     Reason.ATTACK_LEVEL: "strangers guess everywhere, so strangers are told to come again",
     Reason.BREAKER_OPEN: "a rule would have banned it, but the breaker is open: bans had begun to"
     " look like a mistake, so no rule makes any",
+    Reason.EARLY_TALKER: "it spoke before it was greeted, as no mail server does",
+    Reason.REVERSE_DNS: "DNS has no name for this address, or none that leads back to it; whoever"
+    " runs it can mend that, or you put the address in allow",
     Reason.DNS_LISTED: "blocklists name this address, so port 25 takes no mail from it; who is"
     " wrongly listed has to ask the list, or you put the address in allow",
     Reason.RECIPIENT_RATE: "it has had the recipients an address or an account may have for now",

@@ -43,6 +43,8 @@ MAY_BE_ZERO: Final = frozenset(
     {
         "auth_ban_score_per_account",
         "auth_failure_weight",
+        "greet_wait_s",
+        "greet_passed_s",
         "ban_spares_s",
         "violation_weight",
         "hostile_violation_weight",

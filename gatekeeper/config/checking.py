@@ -34,6 +34,7 @@ _ORDERS: Final = (
     ("harvest_defer", "harvest_ban"),
     ("harvest_ban_first", "ban_max"),
     ("ban_first", "ban_max"),
+    ("mx_connections_per_address", "mx_connections_per_network"),
     ("recipients_burst", "recipients_day"),
 )
 # Defaults that give way to what they are compared with; only whoever writes them is told.
@@ -41,6 +42,7 @@ _YIELDING: Final = frozenset({"refused_for", "harvest_ban_first", "recipients_bu
 # Above these a rule would never speak, and nobody would be told.
 _MOST: Final = {
     "auth_suspect_share": 1,
+    "greet_wait": 60,  # some clients wait no longer than that (RFC 5321 4.5.3.2.1 has 5 minutes)
     "retry_after": COMEBACK_S,  # who comes later than that is asked anew
     "asked_back_ppm": 1_000_000,
     "sprayed_accounts": 64,  # the bits of a cell (policy.spraying)

@@ -3,11 +3,50 @@
 from collections.abc import Iterable
 from typing import Final
 
-from gatekeeper.events import ClientListed, JudgedEvent, Listing
+from gatekeeper.events import (
+    ClientListed,
+    ConnectionOpened,
+    EarlyTalk,
+    JudgedEvent,
+    Listing,
+    ReverseDns,
+    ReverseState,
+)
 from gatekeeper.policy.facts import Facts
 from gatekeeper.verdict import Action, Reason, Verdict
 
 ROUNDING: Final = 1e-6  # three weights of a third are a whole one
+
+
+def too_many_connections(event: JudgedEvent, facts: Facts) -> Verdict | None:
+    """Put a client off while its address, or the network around it, holds more connections than it
+    may have at once."""
+    if not isinstance(event, ConnectionOpened):
+        return None
+    policy = facts.settings
+    if (
+        event.of_address > policy.mx_connections_per_address
+        or event.of_network > policy.mx_connections_per_network
+    ):
+        return Verdict(Action.DEFER, Reason.TOO_MANY_CONNECTIONS)
+    return None
+
+
+def early_talker(event: JudgedEvent, facts: Facts) -> Verdict | None:
+    """Refuse who does not wait for the greeting: no mail server does that, programs that only send
+    do."""
+    del facts
+    if isinstance(event, EarlyTalk):
+        return Verdict(Action.REJECT, Reason.EARLY_TALKER)
+    return None
+
+
+def reverse_dns(event: JudgedEvent, facts: Facts) -> Verdict | None:
+    """Refuse a client whose address has no name of its own."""
+    del facts
+    if isinstance(event, ReverseDns) and event.state is not ReverseState.CONFIRMED:
+        return Verdict(Action.REJECT, Reason.REVERSE_DNS)
+    return None
 
 
 def dns_listed(event: JudgedEvent, facts: Facts) -> Verdict | None:

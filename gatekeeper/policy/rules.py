@@ -13,11 +13,14 @@ from gatekeeper.events import (
     AuthOutcome,
     ClientListed,
     ConnectionClosed,
+    ConnectionOpened,
+    EarlyTalk,
     HelloAttempt,
     JudgedEvent,
     MailAttempt,
     RcptAttempt,
     RcptOutcome,
+    ReverseDns,
     Violation,
 )
 from gatekeeper.policy import (
@@ -79,6 +82,7 @@ def violations(event: JudgedEvent, facts: Facts) -> Verdict | None:
 
 _ATTEMPT: Final = (AuthAttempt,)
 _LOGIN: Final = (AuthAttempt, AuthOutcome)
+_ENVELOPE: Final = (HelloAttempt, MailAttempt)
 _RCPT: Final = (RcptAttempt, RcptOutcome)
 
 
@@ -100,8 +104,13 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     _on_strangers(Reason.SPRAYED_PASSWORD, login_rules.sprayed_password, needs_learning=True),
     _on_strangers(Reason.ACCOUNT_ATTACKED, login_rules.account_attacked, needs_learning=True),
     _on_strangers(Reason.ATTACK_LEVEL, login_rules.attack_level, needs_learning=True),
+    BuiltIn(
+        Reason.TOO_MANY_CONNECTIONS, connection_rules.too_many_connections, (ConnectionOpened,)
+    ),
+    BuiltIn(Reason.EARLY_TALKER, connection_rules.early_talker, (EarlyTalk,)),
     BuiltIn(Reason.DNS_LISTED, connection_rules.dns_listed, (ClientListed,)),
-    BuiltIn(Reason.HELLO, envelope_rules.hello, (HelloAttempt,), observed=True),
+    BuiltIn(Reason.REVERSE_DNS, connection_rules.reverse_dns, (ReverseDns,), observed=True),
+    BuiltIn(Reason.HELLO, envelope_rules.hello, _ENVELOPE, observed=True),
     BuiltIn(Reason.SENDER_DOMAIN, envelope_rules.sender_domain, (MailAttempt,), observed=True),
     BuiltIn(Reason.SPF_FAIL, envelope_rules.spf_fail, (MailAttempt,), observed=True),
     BuiltIn(Reason.UNKNOWN_RECIPIENTS, recipient_rules.unknown_recipients, _RCPT),

@@ -17,6 +17,7 @@ from gatekeeper.errors import BackendUnavailable, ChannelError, DeadlineExceeded
 from gatekeeper.events import JudgedEvent, Violation
 from gatekeeper.readiness import GONE, IN, Readiness, Waiter
 from gatekeeper.relay import Relay
+from gatekeeper.session.entrance import Entrance
 from gatekeeper.session.likeness import Likeness
 from gatekeeper.sessions import End, Session
 from gatekeeper.settings import ListenerSettings, Settings
@@ -44,6 +45,7 @@ class Service:
     readiness: Readiness
     relay: Relay
     screen: Screen | None = None
+    entrance: Entrance | None = None  # clients of port 25 are put to no test where it is None
 
 
 @dataclass(frozen=True, slots=True)

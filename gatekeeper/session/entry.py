@@ -6,15 +6,16 @@ from typing import Final
 
 from gatekeeper.channel import Channel, deadline_in
 from gatekeeper.errors import ChannelError, DeadlineExceeded, PeerBroken, PeerClosed
-from gatekeeper.events import Client, ClientListed, ConnectionOpened, MailProtocol, Violation
+from gatekeeper.events import Client, ConnectionOpened, MailProtocol, Violation
 from gatekeeper.prefix import Prefix, canonical, entity
 from gatekeeper.readiness import Waiter
 from gatekeeper.session import imap, smtp
+from gatekeeper.session.before_greeting import before_greeting
 from gatekeeper.session.dialogue import Dialogue, Service
 from gatekeeper.session.handshake import read_hello, send_alert
 from gatekeeper.sessions import End, Phase, Session, SessionTable
-from gatekeeper.settings import AskedOn, TlsMode
-from gatekeeper.verdict import PASS, Action, Verdict
+from gatekeeper.settings import TlsMode
+from gatekeeper.verdict import Action, Reason, Verdict
 from gatekeeper.wire.need_more import NeedMore
 from gatekeeper.wire.proxy_header import ProxyHeader, read_proxy_header
 from gatekeeper.wire.smtp_replies import format_reply
@@ -25,6 +26,13 @@ _PROXY_FIRST_OCTETS: Final = 8  # the shortest that tells v1 from v2
 
 # Instead of a greeting (RFC 5321 3.1). It tells no rule and no list, as all refusals.
 _NOT_WELCOME: Final = format_reply(554, "5.7.1", "Mail from your address is not accepted")
+
+# Two that a decent sender can mend tell what is wrong: the address's name (RFC 7372 3.4), and that
+# the client does not wait.
+_REFUSALS: Final = {
+    Reason.REVERSE_DNS: format_reply(554, "5.7.25", "Your address lacks a name that leads back"),
+    Reason.EARLY_TALKER: format_reply(554, "5.5.0", "SMTP protocol synchronization"),
+}
 
 Address = tuple[str, int]
 
@@ -99,7 +107,7 @@ async def _converse(table: SessionTable, dialogue: smtp.SmtpDialogue | imap.Imap
     end: End | None = None
     with scope:
         try:
-            end = await _begin(dialogue)
+            end = await _begin(table, dialogue)
             if end is None:
                 table.established(session)
                 end = await dialogue.run()
@@ -115,16 +123,21 @@ async def _converse(table: SessionTable, dialogue: smtp.SmtpDialogue | imap.Imap
         session.end = end
 
 
-async def _begin(dialogue: smtp.SmtpDialogue | imap.ImapDialogue) -> End | None:
+async def _begin(
+    table: SessionTable, dialogue: smtp.SmtpDialogue | imap.ImapDialogue
+) -> End | None:
     """The first verdicts, and implicit TLS."""
-    verdict = await dialogue.judge(ConnectionOpened())
-    service = dialogue.service
-    if verdict.action <= Action.DELAY and dialogue.session.client.protocol is MailProtocol.SMTP:
-        verdict = await _screened(dialogue)
-    if service.listener.tls is TlsMode.IMPLICIT:
+    session, listener = dialogue.session, dialogue.service.listener
+    if listener.protocol is not MailProtocol.SMTP:
+        verdict = await dialogue.judge(ConnectionOpened())
+    else:
+        if listener.tls is not TlsMode.IMPLICIT:
+            table.greeting(session)
+        verdict = await before_greeting(dialogue, *table.crowd_of(session.client.entity))
+    if listener.tls is TlsMode.IMPLICIT:
         if verdict.action > Action.DELAY:
             return End.REFUSED
-        alpn = imap.ALPN if dialogue.session.client.protocol is MailProtocol.IMAP else smtp.ALPN
+        alpn = imap.ALPN if listener.protocol is MailProtocol.IMAP else smtp.ALPN
         hello = await read_hello(dialogue.client, alpn, dialogue.limits.handshake_timeout_s)
         if isinstance(hello, Violation):
             await send_alert(dialogue, hello)
@@ -136,20 +149,10 @@ async def _begin(dialogue: smtp.SmtpDialogue | imap.ImapDialogue) -> End | None:
     return None
 
 
-async def _screened(dialogue: Dialogue) -> Verdict:
-    """The verdict on what is asked about a client of port 25 before anything is done for it: until
-    here it has cost the backend nothing."""
-    screen = dialogue.service.screen
-    if screen is None:
-        return PASS
-    listings = await screen.listings(dialogue.session.client, AskedOn.CONNECT)
-    return await dialogue.judge(ClientListed(listings)) if listings else PASS
-
-
 async def _turn_away(dialogue: Dialogue, verdict: Verdict) -> End:
     """End a session that was not greeted yet: for good, or for now."""
     if verdict.action is Action.REJECT and dialogue.session.client.protocol is MailProtocol.SMTP:
-        await dialogue.refuse(_NOT_WELCOME)
+        await dialogue.refuse(_REFUSALS.get(verdict.reason, _NOT_WELCOME))
         return End.REFUSED
     return await dialogue.hang_up()
 
@@ -161,7 +164,7 @@ def _let_go(session: Session, dialogue: Dialogue) -> None:
     if session.end in {End.BANNED, End.KICKED, End.FAULT}:
         dialogue.client.abort()
         return
-    if session.end is End.SHUTDOWN and session.phase is Phase.DIALOGUE:
+    if session.end is End.SHUTDOWN and session.phase in {Phase.GREETING, Phase.DIALOGUE}:
         with contextlib.suppress(PeerBroken):  # a courtesy: nothing is waited for any more
             dialogue.client.send_nowait(dialogue.last_words.closing)
     dialogue.client.close()
