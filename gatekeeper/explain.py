@@ -1,13 +1,12 @@
-"""The verb `explain`: why an address, a network or an account is treated as it is, and how to undo
-it.
+"""The verb `explain`: why an address, a network or an account is treated as it is, or what a ticket
+stands for, and how to undo it.
 
 The answer is one JSON object of facts, with instants in Unix time; `cli/explain.py` puts it in
 words. Nothing in it is secret to an operator: it holds no password and nothing made of one. Its
 length is bounded, whatever happened: a timeline is cut in the middle.
 """
 
-import re
-import shlex
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -20,6 +19,7 @@ from gatekeeper.ban import Scope
 from gatekeeper.control_verbs import ENFORCER_DEADLINE_S, ban_row, kernel_row
 from gatekeeper.control_words import Arguments, Code, Pieces, Refusal, Verb, whole
 from gatekeeper.errors import EnforcerError
+from gatekeeper.explain_ticket import forgotten, in_a_shell, ticket_row
 from gatekeeper.guard import Guard
 from gatekeeper.journal import MAX_NAME_CHARACTERS, Entry
 from gatekeeper.ledger import Ledger
@@ -36,7 +36,6 @@ OLDEST_LINES: Final = 50  # of them: how it began; the rest is how it ended
 FAINT: Final = 0.05  # a score below it is shown as none
 _ENTITY_BITS: Final = {4: ENTITY_V4_BITS, 6: ENTITY_V6_BITS}
 _NETWORK_BITS: Final = {4: (24,), 6: (56, 48)}  # what networks have scores or bans
-_PLAIN_NAME: Final = re.compile(r"[\w.+@][\w.+@=-]*")  # means the same to every shell
 
 
 class Explain:
@@ -66,7 +65,7 @@ class Explain:
         try:
             prefix = Prefix.parse(what)
         except ValueError:
-            return whole({"account": self._account(what)})
+            return whole(self._named(what))
         bits = _ENTITY_BITS[prefix.version]
         if prefix.length >= bits:
             return whole({"address": await self._address(prefix.widen(bits))})
@@ -75,7 +74,23 @@ class Explain:
         lengths = " or ".join(f"/{length}" for length in _NETWORK_BITS[prefix.version])
         raise Refusal(Code.BAD_REQUEST, f"{what}: an address is explained, or its {lengths}")
 
-    # -- an account -------------------------------------------------------------------------
+    # -- a ticket, an account ---------------------------------------------------------------
+
+    def _named(self, what: str) -> dict[str, object]:
+        """Of what is no address: a ticket that is known, else an account."""
+        written = read_ticket(what)
+        if written is None:
+            return {"account": self._account(what)}
+        ticket, surely = written
+        told = self._guard.tickets.find(ticket)
+        if told is not None:
+            line = self._line(told.entry)
+            row = ticket_row(told, line, self._ledger, self._accounts, self._clock())
+            return {"ticket": row}
+        if not surely:
+            with contextlib.suppress(Refusal):
+                return {"account": self._account(what)}
+        raise Refusal(Code.NOT_FOUND, forgotten(ticket))
 
     def _account(self, name: str) -> Row:
         key = self._accounts.key_of(name)
@@ -91,7 +106,7 @@ class Explain:
         if not self._accounts.is_known(key):
             row["account"] = timeline[-1].name
         if row["locks"] or row["guesses"]:
-            row["undo"] = [f"gatekeeper account unlock {_in_a_shell(row)}"]
+            row["undo"] = [f"gatekeeper account unlock {in_a_shell(str(row['account']), key)}"]
         else:
             row["undo"] = []
         return row | self._timeline(timeline) | self._climate()
@@ -264,9 +279,3 @@ def _ban_dels(bans: list[Row]) -> list[str]:
     """The commands that lift what is in force; one does it in both scopes."""
     prefixes = dict.fromkeys(ban["prefix"] for ban in bans if ban["remaining_s"] or ban["kernel_s"])
     return [f"gatekeeper ban del {prefix}" for prefix in prefixes]
-
-
-def _in_a_shell(account: Row) -> str:
-    """A word that names an account where an operator pastes it, whatever its name holds."""
-    name = str(account["account"])
-    return name if _PLAIN_NAME.fullmatch(name) else shlex.quote(str(account["key"]))

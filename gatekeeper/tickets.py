@@ -35,7 +35,8 @@ MAX_PATH_CHARACTERS: Final = 80
 
 
 class Told(NamedTuple):
-    """What one ticket stands for. The paths are empty where no recipient was refused."""
+    """What one ticket stands for. The paths are empty where no recipient was refused; the null
+    sender is `<>`."""
 
     entry: Entry
     scope: Scope
@@ -64,7 +65,8 @@ class Tickets:
         sender = recipient = ""
         attempt = event.attempt if isinstance(event, RcptOutcome) else event
         if isinstance(attempt, RcptAttempt):
-            sender = (attempt.reverse_path or "")[:MAX_PATH_CHARACTERS]
+            sender = "<>" if attempt.reverse_path == "" else attempt.reverse_path or ""
+            sender = sender[:MAX_PATH_CHARACTERS]
             recipient = attempt.forward_path[:MAX_PATH_CHARACTERS]
         kept = self._kept[scope]
         if len(kept) >= MAX_TICKETS[scope]:

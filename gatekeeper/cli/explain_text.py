@@ -11,13 +11,17 @@ from gatekeeper.cli.account_text import account_lines, shown_name
 from gatekeeper.cli.moments import ago, clock_time
 from gatekeeper.cli.output import Row, aligned, duration_cell
 from gatekeeper.cli.reasons import ORIGINS, SCOPES, done, what, whose, why
+from gatekeeper.cli.ticket_text import ticket_lines
 
 MOST_LINES: Final = 40  # of a timeline
 FIRST_LINES: Final = 10  # of them, before what is left out
 
 
 def lines(kind: str, row: Row) -> Iterator[str]:
-    """The explanation of an `address`, a `network` or an `account`."""
+    """The explanation of an `address`, a `network`, an `account` or a `ticket`."""
+    if kind == "ticket":
+        yield from ticket_lines(row)
+        return
     if kind == "account":
         yield from account_lines(row)
     else:
