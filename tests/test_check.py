@@ -247,6 +247,28 @@ def test_account_that_is_not_there(
     assert str(finding) == 'error: user: there is no account "nobody-here" on this host'
 
 
+def test_ports_of_the_service_manager_are_free_for_the_guard(
+    tmp_path: Path, listening: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "held_by_manager", listening.__eq__)
+    assert list(check_ports(some_settings(tmp_path, listening), running=False)) == []
+
+
+def test_the_socket_of_a_kernel_process_that_is_a_unit_is_looked_for(
+    tmp_path: Path, closed: Endpoint
+) -> None:
+    path = tmp_path / "socket"
+    settings = dataclasses.replace(
+        some_settings(tmp_path, closed), enforce=EnforceSettings(kernel_socket=path)
+    )
+    (finding,) = check_kernel(settings)
+    assert finding.severity is Severity.WARNING
+    assert f"{path} is no socket: start gatekeeper-kernel.socket" in finding.text
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(str(path))
+        assert list(check_kernel(settings)) == []
+
+
 @pytest.mark.parametrize(
     ("effective", "may"),
     [

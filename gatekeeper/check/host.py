@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gatekeeper.check.finding import Finding, error, warning
+from gatekeeper.check.manager import held_by_manager
 from gatekeeper.check.nftables import nf_tables_trouble
 from gatekeeper.settings import Endpoint, Settings
 
@@ -19,15 +20,18 @@ _WITHOUT: Final = "bans then hold in the guard alone: it refuses, the kernel doe
 
 
 def check_ports(settings: Settings, running: bool) -> Iterator[Finding]:
-    """Whether every address can be bound; with a guard `running` those in use are taken for its."""
+    """Whether every address can be bound; with a guard `running` those in use are taken for its,
+    and those of the service manager for what it will pass."""
     for listener in settings.listeners:
         for endpoint in listener.bind:
             failure = _bind_failure(endpoint)
-            if failure is None or (running and failure.errno == errno.EADDRINUSE):
+            if failure is None:
+                continue
+            if failure.errno == errno.EADDRINUSE and (running or held_by_manager(endpoint)):
                 continue
             advice = ""
             if failure.errno in {errno.EACCES, errno.EPERM}:
-                advice = ": start as root, or with CAP_NET_BIND_SERVICE"
+                advice = ": start as root, or the socket units"
             yield error(f"listener {listener.name}", f"{endpoint}: {failure.strerror}{advice}")
 
 
@@ -81,6 +85,11 @@ def check_kernel(settings: Settings, status: Path = Path("/proc/self/status")) -
     """Whether bans can go to nftables; else what still protects."""
     if not settings.enforce.nft:
         yield warning("[enforce]", f"nft = false; {_WITHOUT}")
+    elif settings.enforce.kernel_socket is not None:
+        if not settings.enforce.kernel_socket.is_socket():
+            path = settings.enforce.kernel_socket
+            text = f"{path} is no socket: start gatekeeper-kernel.socket; {_WITHOUT}"
+            yield warning("[enforce] kernel_socket", text)
     elif not _library_is_there(_LIBRARY):
         yield warning("nftables", f"{_LIBRARY} is not installed (libnftables1); {_WITHOUT}")
     elif not _may_administer_network(status):
