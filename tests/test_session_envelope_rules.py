@@ -1,122 +1,35 @@
-"""The Rules on EHLO, MAIL and RCPT of port 25 as a client meets them: the guard's own judge and
-screen between a scripted client and a scripted backend."""
+"""The Rules on EHLO and MAIL of port 25 as a client meets them: the guard's own judge and screen
+between a scripted client and a scripted backend."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 import trio
-from fake_resolver import FakeResolver
+from envelope_rig import (
+    CLIENT,
+    DEADLINE_S,
+    RCPT,
+    RSET,
+    RULES,
+    SETTINGS,
+    TXT,
+    passed,
+    reasons,
+    refused,
+    talking,
+    zone,
+)
 from guard_bench import Bench, client
-from rig import Talk, guard, virtual_time
+from rig import virtual_time
 from smtp_scripts import DATA, EHLO, GREETING
 
 from gatekeeper.ban import Scope
-from gatekeeper.envelope.screen import EnvelopeScreen
-from gatekeeper.events import Client, Listing, MailProtocol
+from gatekeeper.events import MailProtocol
 from gatekeeper.policy.domains import DomainLists, Domains
 from gatekeeper.policy.prefix_set import PrefixSet
 from gatekeeper.prefix import Prefix
-from gatekeeper.records import RecordType
 from gatekeeper.sessions import End
-from gatekeeper.settings import (
-    AskedOn,
-    DnsSettings,
-    PolicySettings,
-    Settings,
-    TlsSettings,
-    Treatment,
-)
 from gatekeeper.verdict import Reason
-from gatekeeper.wire.proxy_header import encode_v1
-
-DEADLINE_S = 2.0
-CLIENT = ("203.0.113.9", 50_000, "192.0.2.1", 25)
-RULES = (Reason.HELLO, Reason.SENDER_DOMAIN, Reason.SPF_FAIL)
-SETTINGS = Settings(
-    "mx.example",
-    TlsSettings(),
-    (),
-    {},
-    policy=PolicySettings(tarpit_base_s=0.0, tarpit_max_s=0.0),
-    dns=DnsSettings(deadline_s=DEADLINE_S),
-    rules=dict.fromkeys(RULES, Treatment.ENFORCE),
-)
-MX, TXT = RecordType.MX, RecordType.TXT
-
-
-class Screen(EnvelopeScreen):
-    """A whole Screen: no list is asked."""
-
-    async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
-        """See `gatekeeper.abc.Screen`."""
-        del client, on
-        return ()
-
-
-def zone() -> FakeResolver:
-    dns = FakeResolver()
-    for name in ("b.example", "xn--bcher-kva.example", "client.example"):
-        dns.put(name, "10 mx.b.example", type_=MX)
-        dns.put(name, "v=spf1 ip4:203.0.113.9 -all", type_=TXT)
-    dns.put("forged.example", "10 mx.b.example", type_=MX)
-    dns.put("forged.example", "v=spf1 -all", type_=TXT)
-    dns.put("soft.example", "10 mx.b.example", type_=MX)
-    dns.put("soft.example", "v=spf1 ~all", type_=TXT)
-    dns.put("null.example", "0 .", type_=MX)
-    return dns
-
-
-@asynccontextmanager
-async def talking(
-    dns: FakeResolver | None = None,
-    settings: Settings = SETTINGS,
-    bench: Bench | None = None,
-    ours: frozenset[str] = frozenset({"mx.example", "d.example"}),
-) -> AsyncIterator[tuple[Talk, Bench]]:
-    """A client from 203.0.113.9, before its greeting."""
-    bench = bench or Bench(settings)
-    screen = Screen(
-        settings,
-        zone() if dns is None else dns,
-        exempt=lambda one: (
-            bench.ledger.exempt(one)
-            or (bench.guard.domains is not None and bench.guard.domains.exempts(one))
-        ),
-        is_ours=ours.__contains__,
-    )
-    async with guard(
-        protocol=MailProtocol.SMTP,
-        judge=bench.guard,
-        screen=screen,
-        proxy_protocol_from=("127.0.0.1",),
-    ) as rig:
-        talk = await rig.connect()
-        await talk.client.send(encode_v1(*CLIENT))
-        yield talk, bench
-
-
-async def refused(talk: Talk, command: str, reply: str) -> None:
-    """The guard itself answers, with a ticket behind the words; the backend hears nothing."""
-    await talk.client.send(f"{command}\r\n".encode())
-    line = (await talk.client.hear_line()).decode()
-    assert line.partition(" (ref ")[0] == reply
-    await talk.backend.hear_nothing()
-
-
-def passed(*commands: str) -> str:
-    """A script in which the backend takes all commands."""
-    return "".join(f"C> {one}\nB< {one}\nB> 250 ok\nC< 250 ok\n" for one in commands)
-
-
-RCPT = passed("RCPT TO:<c@d.example>")
-RSET = passed("RSET")
-
-
-def reasons(bench: Bench, *, enforced: bool = True) -> list[Reason]:
-    return [verdict.reason for verdict, carried_out in bench.heard if carried_out is enforced]
-
 
 # -- EHLO ---------------------------------------------------------------------------------------
 

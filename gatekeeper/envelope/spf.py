@@ -40,7 +40,7 @@ class SpfChecks:
         self.faults = 0  # of pyspf
         self._resolver = resolver
         self._threads = trio.CapacityLimiter(threads)
-        self._given_up: list[_Evaluation] = []
+        self._given_up: list[Evaluation] = []
 
     async def check(
         self, client: str, reverse_path: str, hello: str, deadline: float
@@ -55,7 +55,7 @@ class SpfChecks:
         if "." not in domain:
             return SpfResult.NONE  # RFC 7208 4.3
         record = Question(domain, RecordType.TXT)
-        evaluation = _Evaluation(self._resolver, deadline, client, local, domain, hello)
+        evaluation = Evaluation(self._resolver, deadline, client, local, domain, hello)
         texts = await evaluation.ask(record)
         if texts is None:
             return SpfResult.TEMPERROR
@@ -70,7 +70,7 @@ class SpfChecks:
         self._given_up = [one for one in self._given_up if not one.ended]
         return len(self._given_up)
 
-    async def _in_thread(self, evaluation: "_Evaluation") -> SpfResult | None:
+    async def _in_thread(self, evaluation: "Evaluation") -> SpfResult | None:
         if self._given_up and self.stuck >= self._threads.total_tokens:
             return None
         self.evaluated += 1
@@ -96,7 +96,7 @@ def identity(reverse_path: str, hello: str) -> tuple[str, str]:
 
 
 @dataclass(slots=True, eq=False)
-class _Evaluation:
+class Evaluation:
     """One evaluation: what both sides of its thread share."""
 
     resolver: Resolver
@@ -152,7 +152,7 @@ class _Evaluation:
 class _Query(spf.query):  # type: ignore[misc]  # it is untyped
     """pyspf's evaluation with its questions asked through ours, and bounds to what it takes in."""
 
-    def __init__(self, evaluation: _Evaluation) -> None:
+    def __init__(self, evaluation: Evaluation) -> None:
         local, domain = evaluation.local[:MAX_MACRO_CHARACTERS], evaluation.domain
         hello = evaluation.hello[:MAX_MACRO_CHARACTERS]
         super().__init__(i=evaluation.client, s=f"{local}@{domain}", h=hello)
