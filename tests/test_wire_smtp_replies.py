@@ -184,6 +184,13 @@ def test_only_certain_auth_replies_count(octets: bytes, result: AuthResult) -> N
         (b"554 5.7.1 <a@b>: Relay access denied", RcptResult.RELAY_DENIED),
         (b"550 5.7.1 Unable to relay", RcptResult.RELAY_DENIED),
         (b"550 relay not permitted", RcptResult.RELAY_DENIED),
+        (b"550 5.7.54 SMTP; Unable to relay recipient", RcptResult.RELAY_DENIED),
+        (
+            b"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)",
+            RcptResult.RELAY_DENIED,
+        ),
+        (b"550 Invalid recipient: <a@b>", RcptResult.UNKNOWN),
+        (b"550 The account does not exist", RcptResult.UNKNOWN),
         (b"554 5.7.1 Service unavailable; client blocked", RcptResult.REFUSED),
         (b"554 5.7.1 <relay@b>: Sender address rejected", RcptResult.REFUSED),
         (b"553 5.7.1 <a@b>: Sender address rejected: not owned by user", RcptResult.REFUSED),

@@ -162,7 +162,12 @@ _UNKNOWN_RECIPIENT: Final = frozenset({b"5.1.1", b"5.1.6", b"5.1.10"})
 
 # Servers without status codes (Exim, qmail) tell in words; the address they may quote is cut out.
 _QUOTED_PATH: Final = re.compile(rb"<[^>]*>")
-_UNKNOWN_WORDS: Final = (b"unknown", b"unrouteable", b"no such", b"not found", b"no mailbox")
+_UNKNOWN_WORDS: Final = (b"unknown", b"unrouteable", b"no such", b"not found", b"no mailbox") + (
+    b"invalid recipient",  # OpenSMTPD
+    b"does not exist",
+    b"doesn't exist",
+)
+_RELAY_WORDS: Final = (b"relay", b"allowed rcpthosts")  # the second is qmail's
 
 
 def auth_result(reply: Reply) -> AuthResult:
@@ -195,7 +200,7 @@ def rcpt_result(reply: Reply) -> RcptResult:
     if enhanced is not None and not enhanced.startswith(b"5.7."):
         return RcptResult.REFUSED
     text = _QUOTED_PATH.sub(b"", b" ".join(reply.lines)).lower()
-    if b"relay" in text:
+    if any(word in text for word in _RELAY_WORDS):
         return RcptResult.RELAY_DENIED
     if enhanced is None and (reply.code == 551 or any(word in text for word in _UNKNOWN_WORDS)):
         return RcptResult.UNKNOWN
