@@ -190,7 +190,7 @@ def test_only_certain_auth_replies_count(octets: bytes, result: AuthResult) -> N
             RcptResult.RELAY_DENIED,
         ),
         (b"550 Invalid recipient: <a@b>", RcptResult.UNKNOWN),
-        (b"550 The account does not exist", RcptResult.UNKNOWN),
+        (b"550 The sender's domain does not exist", RcptResult.REFUSED),
         (b"554 5.7.1 Service unavailable; client blocked", RcptResult.REFUSED),
         (b"554 5.7.1 <relay@b>: Sender address rejected", RcptResult.REFUSED),
         (b"553 5.7.1 <a@b>: Sender address rejected: not owned by user", RcptResult.REFUSED),

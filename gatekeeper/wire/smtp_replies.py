@@ -162,10 +162,9 @@ _UNKNOWN_RECIPIENT: Final = frozenset({b"5.1.1", b"5.1.6", b"5.1.10"})
 
 # Servers without status codes (Exim, qmail) tell in words; the address they may quote is cut out.
 _QUOTED_PATH: Final = re.compile(rb"<[^>]*>")
-_UNKNOWN_WORDS: Final = (b"unknown", b"unrouteable", b"no such", b"not found", b"no mailbox") + (
+_UNKNOWN_WORDS: Final = (
+    *(b"unknown", b"unrouteable", b"no such", b"not found", b"no mailbox"),
     b"invalid recipient",  # OpenSMTPD
-    b"does not exist",
-    b"doesn't exist",
 )
 _RELAY_WORDS: Final = (b"relay", b"allowed rcpthosts")  # the second is qmail's
 
