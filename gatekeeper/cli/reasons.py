@@ -43,6 +43,13 @@ WHY: Final[Mapping[Reason, str]] = {
     " runs it can mend that, or you put the address in allow",
     Reason.DNS_LISTED: "blocklists name this address, so port 25 takes no mail from it; who is"
     " wrongly listed has to ask the list, or you put the address in allow",
+    Reason.HELLO: "its EHLO was no name of its own: none at all, one of ours, another's address or"
+    " a word without a dot; or it did not greet before MAIL",
+    Reason.SENDER_DOMAIN: "DNS knows no such domain as the sender's, so no answer could reach him",
+    Reason.SENDER_NULL_MX: "the sender's domain says that it takes no mail (a null MX), so no"
+    " answer could reach him",
+    Reason.SPF_FAIL: "the SPF record of the sender's domain says that this address may not send for"
+    " it: forged, or forwarded by a server that keeps the sender",
     Reason.RECIPIENT_RATE: "it has had the recipients an address or an account may have for now",
     Reason.ACCOUNT_HELD: "the account behaves like a stolen one, so it may not send",
     Reason.UNKNOWN_USER: "the files of the recipient's domain name no such user ([domains])",
