@@ -1,6 +1,7 @@
 """The lines operators and scripts read: what each says, and what no user name can make of it."""
 
 import shlex
+from dataclasses import replace
 
 import pytest
 import trio
@@ -15,9 +16,14 @@ from gatekeeper.events import (
     AuthResult,
     Client,
     ClientListed,
+    ConnectionOpened,
+    EarlyTalk,
+    JudgedEvent,
     Listing,
     MailProtocol,
     RcptAttempt,
+    ReverseDns,
+    ReverseState,
     Violation,
     ViolationKind,
 )
@@ -173,6 +179,35 @@ async def test_what_the_kernel_will_not_ban_is_told(lines: Lines) -> None:
 async def test_overload_is_told(lines: Lines) -> None:
     lines.chronicle.overload("EMFILE")
     assert await lines.one() == ("overload", {"error": "EMFILE"})
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (ConnectionOpened(51, 60), {"of_address": "51", "of_network": "60"}),
+        (EarlyTalk(0.25, 14), {"octets": "14", "after_s": "0.200"}),
+        (ReverseDns(ReverseState.MISSING), {"reverse": "missing", "name": ""}),
+        (
+            ReverseDns(ReverseState.UNCONFIRMED, "mx.example"),
+            {"reverse": "unconfirmed", "name": "mx.example"},
+        ),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+async def test_what_failed_before_the_greeting_is_told(
+    lines: Lines, event: JudgedEvent, told: dict[str, str]
+) -> None:
+    verdict = Verdict(Action.REJECT, Reason.EARLY_TALKER)
+    lines.chronicle.verdict(CLIENT, event, verdict, enforced=True)
+    _, fields = await lines.one()
+    assert told.items() <= fields.items()
+    assert list(fields)[-1] == "rip"
+
+
+async def test_a_session_tells_the_clients_name_where_it_is_known(lines: Lines) -> None:
+    session = Session(replace(CLIENT, reverse_name="mx.sender.example"))
+    lines.chronicle.session(session)
+    assert (await lines.one())[1]["name"] == "mx.sender.example"
 
 
 async def test_a_listed_client_is_told_with_zones_and_codes(lines: Lines) -> None:

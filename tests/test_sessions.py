@@ -57,6 +57,38 @@ def ends(sessions: list[Session]) -> list[End | None]:
 
 
 @inside_trio
+def test_a_crowd_is_those_on_port_25_of_an_address_and_its_network() -> None:
+    table = Table()
+    one, six = entity("192.0.2.1"), entity("2001:db8:0:1::1")
+    assert table.crowd_of(one) == (0, 0)
+    mx = [
+        table.enter(address, protocol=MailProtocol.SMTP)
+        for address in ("192.0.2.1", "192.0.2.1", "192.0.2.9", "2001:db8:0:1::1", "2001:db8:0:2::1")
+    ]
+    table.enter("192.0.2.1", protocol=MailProtocol.SUBMISSION)
+    assert table.crowd_of(one) == (2, 3)
+    assert table.crowd_of(six) == (1, 2)
+    assert table.crowd_of(entity("192.0.3.1")) == (0, 0)
+    for session in mx:
+        table.remove(session)
+        table.remove(session)
+    assert table.crowd_of(one) == table.crowd_of(six) == (0, 0)
+    assert not table._crowds, "nothing is left behind"
+
+
+@inside_trio
+def test_who_waits_for_the_greeting_shakes_no_hands() -> None:
+    table = Table()
+    session = a_session("192.0.2.1", MailProtocol.SMTP)
+    table.add(session)
+    assert table.handshaking == 1
+    table.greeting(session)
+    assert (table.handshaking, session.phase) == (0, Phase.GREETING)
+    table.established(session)
+    assert session.phase is Phase.DIALOGUE
+
+
+@inside_trio
 def test_sessions_are_counted_by_entity() -> None:
     table = Table()
     sessions = [table.enter("192.0.2.1"), table.enter("192.0.2.1"), table.enter("192.0.2.2")]
