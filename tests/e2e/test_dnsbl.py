@@ -1,5 +1,6 @@
 """Port 25 with real blocklists behind a real resolver, and Postfix behind the guard."""
 
+import datetime
 import json
 import shutil
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from ticket_mask import masked
 
-from .accounts import ALICE
+from .accounts import ALICE, BOB, CAROL, PASSWORDS
 from .conftest import Mail
 from .dns_servers import FAILING, LONG, SILENT, Dns, dns
 from .guard_process import Guard, Service, guard
@@ -35,17 +36,28 @@ def servers(public: Path) -> Iterator[Dns]:
 
 
 @contextmanager
-def mx(public: Path, mail: Mail, resolver: int, *lists: str, name: str) -> Iterator[Guard]:
-    """A guard on port 25 that believes PROXY headers of 127.0.0.1 and asks `lists`."""
+def behind_balancer(
+    public: Path, mail: Mail, service: Service, resolver: int, *lists: str, name: str
+) -> Iterator[Guard]:
+    """A guard whose one listener believes PROXY headers of 127.0.0.1, and which asks `lists`; who
+    was put off may come again at once."""
     directory = public / f"dnsbl-{name}"
     (directory / "conf.d").mkdir(parents=True)
     (directory / "conf.d/balancer.toml").write_text(
-        '[[listener]]\nname = "mx"\nproxy_protocol_from = ["127.0.0.1"]\n'
+        f'[[listener]]\nname = "{service.name}"\nproxy_protocol_from = ["127.0.0.1"]\n'
+        "[policy]\ngreet_wait = 0\nretry_after = 0.001\n"
     )
     extra = f'[dns]\nservers = ["127.0.0.1:{resolver}"]\ndeadline = {DEADLINE_S}\n'
     extra += "".join(f"[[dnsbl]]\n{one}\n" for one in lists)
-    service = Service("mx", "smtp", "starttls", mail.postfix.mx_haproxy, "proxy-v1")
     with guard(directory, [service], mail.pairs, extra=extra) as running:
+        yield running
+
+
+@contextmanager
+def mx(public: Path, mail: Mail, resolver: int, *lists: str, name: str) -> Iterator[Guard]:
+    """A guard on port 25 before Postfix, as `behind_balancer` has it."""
+    service = Service("mx", "smtp", "starttls", mail.postfix.mx_haproxy, "proxy-v1")
+    with behind_balancer(public, mail, service, resolver, *lists, name=name) as running:
         yield running
 
 
@@ -53,9 +65,9 @@ def zone(name: str, more: str = "") -> str:
     return f'zone = "{name}"\n{more}'
 
 
-def connect(running: Guard, source: str) -> LineClient:
+def connect(running: Guard, source: str, service: str = "mx") -> LineClient:
     """A client from `source`, as a balancer tells of it."""
-    client = LineClient(running.ports["mx"])
+    client = LineClient(running.ports[service])
     family, to = ("TCP6", "2001:db8::25") if ":" in source else ("TCP4", "192.0.2.25")
     client.send(f"PROXY {family} {source} {to} 40000 25\r\n".encode())
     return client
@@ -174,6 +186,44 @@ def test_a_dead_resolver_refuses_nobody(public: Path, mail: Mail, servers: Dns, 
             assert took_s >= DEADLINE_S
         send(running, "203.0.113.2", name)
     mail.delivered(ALICE, name.encode())
+
+
+def log_in(running: Guard, mail: Mail, source: str, account: str, password: str) -> bytes:
+    """What a client from `source` hears of its LOGIN."""
+    with connect(running, source, "imaps") as client:
+        client.start_tls(mail.authority.client_context())
+        assert client.line().startswith(b"* OK ")
+        return client.ask(f"a LOGIN {account} {password}".encode())
+
+
+def test_strangers_whom_a_list_of_guessers_names_are_put_off_and_people_at_home_are_not(
+    public: Path, mail: Mail, servers: Dns, tmp_path: Path
+) -> None:
+    """Nobody with the right password is refused for good, and Dovecot hears of no guess."""
+    listed, other = "203.0.113.2", "203.0.113.3"
+    log = tmp_path / "mail.log"
+    at = datetime.datetime.now(datetime.UTC).isoformat()
+    log.write_text(
+        f"{at} mx dovecot: imap-login: Login: user=<{CAROL}>, method=PLAIN, rip={listed},"
+        " lip=192.0.2.1, mpid=1, TLS, session=<x>\n"
+    )
+    service = Service("imaps", "imap", "implicit", mail.dovecot.imap_haproxy, "proxy-v2")
+    guessers = zone("bl.rbl.example", 'on = "auth"')
+    with behind_balancer(
+        public, mail, service, servers.resolver, guessers, name="authbl"
+    ) as running:
+        running.command("import", "dovecot-log", str(log))
+        right = {account: (account, PASSWORDS[account]) for account in PASSWORDS}
+        assert b"a OK " in log_in(running, mail, other, *right[ALICE])
+        assert b"a OK " in log_in(running, mail, listed, *right[CAROL])
+        before = len(mail.dovecot.log())
+        assert b"a NO [UNAVAILABLE]" in log_in(running, mail, listed, *right[BOB])
+        assert b"a NO " in log_in(running, mail, listed, ALICE, "guessed-here")
+        told = mail.dovecot.log()[before:]
+        assert "auth attempts" not in told.replace("no auth attempts", "")
+        assert b"a OK " in log_in(running, mail, listed, *right[BOB])  # as mail programs do
+        wait_until(lambda: "auth-listed" in running.log(), "it is logged")
+        assert "bl.rbl.example=127.0.0.2" in running.command("explain", listed)
 
 
 def test_check_tells_which_lists_work(public: Path, mail: Mail, servers: Dns) -> None:
