@@ -80,4 +80,9 @@ class Console:
             for name, key in (("kernel", "enforcer_health"), ("store", "store_health"))
             if live[key] != "ok"
         ]
-        return f"{state}: {len(self.table)} sessions, {len(self.ledger)} bans{''.join(ill)}"
+        counts = f"{_many(len(self.table), 'session')}, {_many(len(self.ledger), 'ban')}"
+        return f"{state}: {counts}{''.join(ill)}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 import trio
+from click.testing import CliRunner
 from rig_ends import HOSTNAME, SNI_NAME, Peer, authority
 
 from gatekeeper import app as module
 from gatekeeper.app import App
 from gatekeeper.ban import Ban, Scope
+from gatekeeper.cli import cli
+from gatekeeper.cli.exits import BAD_CONFIGURATION
 from gatekeeper.config import load
 from gatekeeper.host import own_addresses
 from gatekeeper.log import Log
@@ -311,6 +314,74 @@ async def test_changed_listeners_want_a_restart(run: Run) -> None:
         guard.config.write_text(text)
         await guard.reload()
         await guard.log.line("reloaded")
+
+
+async def test_the_reload_command_ends_when_the_configuration_is_in_force(run: Run) -> None:
+    async with run() as guard:
+        show(guard.directory, SNI_NAME)
+        assert (await command(guard, "reload")) == (0, f"{guard.config}: in force\n")
+        await guard.imap(SNI_NAME)
+
+
+async def test_the_reload_command_tells_everything_wrong_and_that_the_old_one_stays(
+    run: Run,
+) -> None:
+    async with run() as guard:
+        text = guard.config.read_text()
+        guard.config.write_text("one_wrong = 1\nother_wrong = 2\n" + text)
+        code, said = await command(guard, "reload")
+        lines = said.splitlines()
+        assert code == BAD_CONFIGURATION
+        assert f"{guard.config}:1: unknown key" in lines[0]
+        assert f"{guard.config}:2: unknown key" in lines[1]
+        assert lines[2:] == ["gatekeeper: the guard goes on with the old configuration"]
+        await guard.imap(HOSTNAME)
+
+
+async def test_another_kernel_process_wants_a_restart(run: Run) -> None:
+    async with run() as guard:
+        text = guard.config.read_text()
+        guard.config.write_text(text.replace("nft = false", 'kernel_socket = "/run/other"'))
+        code, said = await command(guard, "reload")
+        assert code == BAD_CONFIGURATION
+        assert "[enforce] kernel_socket changed: that takes a restart" in said
+
+
+async def command(guard: Running, *words: str) -> tuple[int, str]:
+    """What a command of the operator ends with and says."""
+    arguments = [*words, "-c", str(guard.config)]
+    result = await trio.to_thread.run_sync(CliRunner().invoke, cli, arguments)
+    return result.exit_code, result.output
+
+
+# -- the service manager -------------------------------------------------------------------------
+
+
+async def test_the_service_manager_hears_of_the_start_of_reloads_and_of_the_end(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        told = trio.socket.from_stdlib_socket(manager)
+        heard: list[str] = []
+
+        async def listen() -> None:
+            while True:
+                heard.extend((await told.recv(4096)).decode().splitlines())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            async with run() as guard:
+                await guard.greeted()
+                await command(guard, "reload")
+            nursery.cancel_scope.cancel()
+    notices = [line for line in heard if not line.startswith(("STATUS=", "WATCHDOG="))]
+    assert notices[:2] == ["READY=1", "RELOADING=1"]
+    assert notices[2].startswith("MONOTONIC_USEC=")
+    assert notices[3:] == ["READY=1", "STOPPING=1", f"EXTEND_TIMEOUT_USEC={35 * 1_000_000}"]
+    assert "STATUS=enforce: 0 sessions, 0 bans; kernel: test" in heard
 
 
 # -- draining ------------------------------------------------------------------------------------
