@@ -47,6 +47,7 @@ OnLock = Callable[[AccountLock, str], None]
 
 _NOWHERE: Final = Prefix(bytes(4), 32)
 _LOCKED: Final = Verdict(Action.REJECT, Reason.ACCOUNT_LOCKED)
+_COUNTED: Final = frozenset({AuthAttempt, AuthOutcome, RcptAttempt, RcptOutcome, Violation})
 _NO_GUESSES: Final = (Reason.REPEATED_PASSWORD, Reason.ACCOUNT_LOCKED)
 
 
@@ -133,9 +134,13 @@ class Guard:
             verdict = self._on_allowed(event, client)
             self.on_judged(client, event, verdict)
             return verdict
+        banned = self._ledger.find(entity, client.scope) is not None
+        kind = type(event)
+        if not (banned or given or kind in _COUNTED) and self.opinions.unjudged(kind):
+            self.on_judged(client, event, PASS)
+            return PASS
         where = self._place(entity)
         now = self._clock()
-        banned = self._ledger.find(entity, client.scope) is not None
         if banned and not self._only_watches_bans(event, client):
             seen = Seen(self._facts_of(client.scope, banned=True))
         else:

@@ -26,23 +26,34 @@ class Opinions:
         self._observed = frozenset(rule.name for rule in rules if rule.observed)
         self._on_verdict = on_verdict
         self._by_kind: dict[tuple[type, bool], tuple[tuple[BuiltIn, bool], ...]] = {}
+        self._unjudged: dict[type, bool] = {}
 
     def reconfigure(self, settings: Settings) -> None:
         """Go by other settings from the next Event on."""
         self._settings = settings
         self._by_kind.clear()
+        self._unjudged.clear()
 
     def suspend(self, on: bool) -> None:
         """Only watch, whatever the settings say, or go by them again. What the operator has locked
         stays locked."""
         self.suspended = on
         self._by_kind.clear()
+        self._unjudged.clear()
 
     def treatment(self, rule: Reason) -> Treatment:
         """What is done now about the Rules of this name."""
         found = treatment(rule, self._settings, self._observed)
         if self.suspended and found is Treatment.ENFORCE and rule is not Reason.ACCOUNT_LOCKED:
             return Treatment.OBSERVE
+        return found
+
+    def unjudged(self, kind: type) -> bool:
+        """Whether no Rule but that on bans looks at this kind of Event."""
+        found = self._unjudged.get(kind)
+        if found is None:
+            rules = self._rules_for(kind, at_home=False)
+            found = self._unjudged[kind] = all(rule.name is Reason.BANNED for rule, _ in rules)
         return found
 
     def strongest(

@@ -11,8 +11,10 @@ from gatekeeper.events import (
     ConnectionClosed,
     ConnectionOpened,
     EarlyTalk,
+    HelloAttempt,
     JudgedEvent,
     Listing,
+    MailAttempt,
     RcptAttempt,
     RcptOutcome,
     RcptResult,
@@ -21,6 +23,7 @@ from gatekeeper.events import (
     Violation,
     ViolationKind,
 )
+from gatekeeper.findings import HelloFault, SenderDomain, SpfResult
 from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.domains import DomainFacts
 from gatekeeper.policy.facts import Facts
@@ -39,6 +42,8 @@ EVENTS: tuple[JudgedEvent, ...] = (
     RcptOutcome(RCPT, RcptResult.UNKNOWN),
     RcptOutcome(RCPT, RcptResult.ACCEPTED),
     SMUGGLING,
+    HelloAttempt("mail.example.net", extended=True),
+    MailAttempt("a@b.example", "mail.example.net", "", SenderDomain.FOUND, SpfResult.PASS),
 )
 # Damning by themselves:
 LISTING = (Listing("bl.example", ("127.0.0.2",), 1.0),)
@@ -47,6 +52,8 @@ LISTED: tuple[JudgedEvent, ...] = (
     EarlyTalk(0.1, 10),
     ReverseDns(ReverseState.MISSING),
     ClientListed(LISTING),
+    HelloAttempt("localhost", extended=True, fault=HelloFault.NO_DOT),
+    MailAttempt("a@b.example", "mail.example.net", "", SenderDomain.MISSING, SpfResult.FAIL),
     AuthAttempt("PLAIN", "ann", listings=LISTING),
 )
 DAMNING: tuple[Facts, ...] = (
