@@ -7,10 +7,12 @@ half-renewed pair never reaches a live context (loading a mismatched pair into o
 
 import ssl
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from gatekeeper.errors import ConfigError
 from gatekeeper.settings import CertificatePair, TlsSettings
+from gatekeeper.wire.certificate_time import not_after
 
 # AES-256 before ChaCha20 before AES-128, ECDSA before RSA; neither CBC nor finite-field DH.
 _CIPHERS: Final = ":".join(
@@ -45,6 +47,18 @@ class Certificates:
             if found is not None:
                 return found
         return self._default
+
+
+def ends_at(certificate: Path) -> float:
+    """When the first certificate of a PEM file ends, in Unix time. Raises `ConfigError`."""
+    try:
+        text = certificate.read_text(encoding="ascii", errors="replace")
+        start, end = text.index(ssl.PEM_HEADER), text.index(ssl.PEM_FOOTER)
+        return not_after(ssl.PEM_cert_to_DER_cert(text[start:end] + ssl.PEM_FOOTER))
+    except OSError as error:
+        raise ConfigError(f"{certificate}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{certificate}: it cannot be told when it ends") from error
 
 
 def _server_context(pairs: Iterable[CertificatePair], alpn: str) -> ssl.SSLContext:
