@@ -38,7 +38,7 @@ from gatekeeper.settings import (
     ListenerSettings,
     Settings,
 )
-from gatekeeper.tls import Certificates
+from gatekeeper.tls import Certificates, ends_at
 from gatekeeper.upstream import Backend, OnOpen
 
 
@@ -222,6 +222,9 @@ class Services:
             MailProtocol.SUBMISSION: Certificates(settings.tls, smtp.ALPN.decode()),
         }
         self._certificates[MailProtocol.SMTP] = self._certificates[MailProtocol.SUBMISSION]
+        pairs = [*settings.tls.pairs, *(pair for sni in settings.tls.sni for pair in sni.pairs)]
+        # Of those in use: the files may be newer.
+        self.certificate_ends = {pair.certificate: ends_at(pair.certificate) for pair in pairs}
         around = near(settings)
         self._backends = {name: Backend(each, around) for name, each in settings.backends.items()}
         known = {} if earlier is None else earlier.likenesses
