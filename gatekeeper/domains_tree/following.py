@@ -48,6 +48,16 @@ class DomainsFollower:
         self._at_once = True
         self._wake.set()
 
+    @property
+    def count(self) -> int | None:
+        """How many domains are read; None where there is no tree."""
+        return None if self._tree is None else len(self._tree)
+
+    @property
+    def troubles(self) -> int:
+        """How many parts are of no use."""
+        return len(self._told)
+
     def report(self) -> dict[str, object]:
         """What `status` tells; empty where there is no tree."""
         tree = self._tree
