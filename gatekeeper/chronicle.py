@@ -33,6 +33,7 @@ from gatekeeper.prefix import Prefix
 from gatekeeper.reconciling import Repair
 from gatekeeper.remembered import AccountLock
 from gatekeeper.sessions import End, Session
+from gatekeeper.tally import Tally
 from gatekeeper.verdict import Reason, Verdict
 
 # What the operator wrote in his files refused it: he wants to know whom.
@@ -42,13 +43,15 @@ _BY_ITS_DOMAIN: Final = frozenset(
 
 
 class Chronicle:
-    """Turns what happened into log events."""
+    """Turns what happened into log events, and has `tally` count what there is too much of."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, tally: Tally | None = None) -> None:
         self._log = log
+        self._tally = tally or Tally()
 
     def session(self, session: Session) -> None:
         """A session is over."""
+        self._tally.session(session)
         client = session.client
         self._log.event(
             "session",
@@ -87,6 +90,7 @@ class Chronicle:
 
     def verdict(self, client: Client, event: JudgedEvent, verdict: Verdict, enforced: bool) -> None:
         """A verdict other than to pass; in observe mode what it would have been."""
+        self._tally.verdict(verdict, enforced)
         attempt = event.attempt if isinstance(event, AuthOutcome) else event
         self._log.event(
             "verdict" if enforced else "would-verdict",
@@ -114,6 +118,7 @@ class Chronicle:
     def ban(self, change: BanChange, sessions_ended: int) -> None:
         """A ban was made or lifted. Imported ones come by ten thousands, and what is asked on the
         control socket has a line of its own."""
+        self._tally.ban(change)
         if not isinstance(change, Ban):
             self._log.event("ban-lifted", scope=change.scope, prefix=change.prefix)
             return
