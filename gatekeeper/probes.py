@@ -23,19 +23,18 @@ class Stage(Enum):
 
 
 class Probes:
-    """`troubles` gives the parts that fail, each with what is wrong; `away` the backends that do
-    not answer, by the name of each listener that needs them. `stage` is the owner's to set."""
+    """`troubles` gives the parts that fail, each with what is wrong; `away`, for each listener, why
+    its backend does not answer, empty where it does."""
 
     def __init__(
         self,
+        stage: Callable[[], Stage],
         troubles: Callable[[], Mapping[str, str]],
         away: Callable[[], Mapping[str, str]],
-        listeners: Callable[[], frozenset[str]],
     ) -> None:
-        self.stage = Stage.STARTING
+        self._stage = stage
         self._troubles = troubles
         self._away = away
-        self._listeners = listeners
 
     def routes(self) -> Routes:
         """The two paths."""
@@ -49,15 +48,15 @@ class Probes:
     async def _readyz(self, request: Request) -> Response:
         """Ready where one of the listeners can serve; of `?listener=NAME` that one."""
         wanted = request.query.get("listener")
-        listeners = self._listeners()
-        if wanted is not None and wanted not in listeners:
-            return Response.text("There is no such listener\n", HTTPStatus.NOT_FOUND)
-        if self.stage is not Stage.SERVING:
-            return _not_ready(self.stage.value)
         away = self._away()
-        asked = listeners if wanted is None else {wanted}
-        if asked and asked <= away.keys():
-            return _not_ready("\n".join(sorted({away[name] for name in asked})))
+        if wanted is not None and wanted not in away:
+            return Response.text("There is no such listener\n", HTTPStatus.NOT_FOUND)
+        stage = self._stage()
+        if stage is not Stage.SERVING:
+            return _not_ready(stage.value)
+        reasons = list(away.values()) if wanted is None else [away[wanted]]
+        if all(reasons):
+            return _not_ready("\n".join(dict.fromkeys(reasons)))
         return Response.text("ready\n")
 
 

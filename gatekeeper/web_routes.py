@@ -5,16 +5,38 @@ A new page is a part of its own that makes Routes; it is merged in `site`.
 
 from functools import partial
 
-from gatekeeper.console import Console
 from gatekeeper.log import Log, where
+from gatekeeper.metrics.exposition import Exposition
+from gatekeeper.metrics.readings import Parts, sources
 from gatekeeper.probes import Probes
 from gatekeeper.web import Routes, Site
 
 
-def site(console: Console, probes: Probes, log: Log) -> Site:
+def site(parts: Parts) -> Site:
     """All pages of one guard."""
-    routes: Routes = {**probes.routes()}
-    return Site(routes, partial(_tell_fault, log))
+    routes: Routes = {
+        **Probes(parts.stage, partial(_troubles, parts), partial(_away, parts)).routes(),
+        **Exposition(sources(parts)).routes(),
+    }
+    return Site(routes, partial(_tell_fault, parts.log))
+
+
+def _troubles(parts: Parts) -> dict[str, str]:
+    """The parts that fail, but for what the operator has switched off."""
+    states = {"store": parts.health.state("store"), "kernel": parts.health.state("enforcer")}
+    if parts.console.settings().enforce.nft and parts.without_kernel:
+        states["kernel"] = parts.without_kernel
+    return {part: state for part, state in states.items() if state != "ok"}
+
+
+def _away(parts: Parts) -> dict[str, str]:
+    """Each listener, with why its backend does not answer; empty where it does."""
+    return {
+        listener.name: f"backend {listener.backend}: {why}"
+        if (why := parts.tally.away(listener.backend))
+        else ""
+        for listener in parts.console.settings().listeners
+    }
 
 
 def _tell_fault(log: Log, path: str, error: Exception) -> None:
