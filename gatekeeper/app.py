@@ -9,7 +9,7 @@ import gc
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -33,12 +33,13 @@ from gatekeeper.health import Health
 from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
+from gatekeeper.metrics.readings import Parts
 from gatekeeper.pausing import Pause
 from gatekeeper.policy.domains import Domains
 from gatekeeper.policy.mailboxes import canonical_domain
 from gatekeeper.prefix import Prefix, entity
-from gatekeeper.probes import Probes, Stage
-from gatekeeper.propagation import store_feed
+from gatekeeper.probes import Stage
+from gatekeeper.propagation import ChangeFeed, store_feed
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.reloading import reread
@@ -56,6 +57,7 @@ from gatekeeper.startup import (
 )
 from gatekeeper.stuck import Lookout
 from gatekeeper.systemd import Notifier
+from gatekeeper.tally import Tally
 from gatekeeper.verdict import Reason
 from gatekeeper.web import WebServer
 from gatekeeper.web_routes import site
@@ -103,7 +105,9 @@ class App:
         self._boot_at = self._started_at - time.monotonic()
         self._notifier = Notifier.of()
         self._log = stderr_log()
-        self._chronicle = Chronicle(self._log)
+        self._tally = Tally()
+        self._stage = Stage.STARTING
+        self._chronicle = Chronicle(self._log, self._tally)
         self._health = Health(self._chronicle.health)
         self._table = SessionTable(self._chronicle.session, self._chronicle.fault)
         self._readiness = Readiness()
@@ -127,6 +131,7 @@ class App:
             on_lock=self._chronicle.lock,
         )
         told = self._chronicle
+        self._guard.on_judged = self._tally.judged
         self._breaker = BreakerWatch(
             self._guard.banning, self._steady, told.breaker, told.breaker_closed
         )
@@ -136,7 +141,6 @@ class App:
         )
         self._dns = Dns(settings, exempt=self._exempt, is_ours=self._is_ours, on_zone=told.zone)
         self._domains = DomainsFollower(settings.domains.root, self._take_domains, told.domains)
-        self._probes = Probes(self._troubles, dict, lambda: frozenset(self._names()))
         self._web = WebServer(settings.http.bind, self._health.of("http"))
         self._server: Server | None = None
 
@@ -188,7 +192,7 @@ class App:
         outer.start_soon(self._dns.resolver.run)
         outer.start_soon(self._domains.run)
         console = self._console(pause)
-        outer.start_soon(self._web.run, site(console, self._probes, self._log))
+        outer.start_soon(self._web.run, site(self._parts(console, store_follows)))
         outer.start_soon(self._notifier.run, console.line)
         with trio.move_on_after(DOMAINS_WAIT_S):
             await self._domains.looked.wait()
@@ -206,6 +210,22 @@ class App:
             await store_follows.flush()
             await remembering.flush()
             await store.aclose()
+
+    def _parts(self, console: Console, store_follows: ChangeFeed) -> Parts:
+        return Parts(
+            console,
+            self._tally,
+            self._health,
+            self._dns,
+            self._domains,
+            self._idlers,
+            self._log,
+            stage=lambda: self._stage,
+            server=lambda: self._server,
+            services=lambda: self._services,
+            store_waiting=lambda: len(store_follows),
+            without_kernel=self._prepared.without_kernel,
+        )
 
     def _console(self, pause: Pause) -> Console:
         return Console(
@@ -252,7 +272,7 @@ class App:
                 kernel=self._prepared.kernel is not None,
                 why=self._prepared.without_kernel or None,
             )
-            self._probes.stage = Stage.SERVING
+            self._stage = Stage.SERVING
             self._notifier.ready()
             for doubt in self._prepared.doubts:
                 self._log.warning("transparent", why=doubt)
@@ -264,7 +284,7 @@ class App:
 
     async def _drain(self) -> None:
         """End what is quiet; let the rest finish what it is in the middle of, for a while."""
-        self._probes.stage = Stage.DRAINING
+        self._stage = Stage.DRAINING
         drain_s = self._settings.limits.drain_s
         self._notifier.stopping(drain_s + STOP_S)
         self._log.event("draining", sessions=len(self._table), within_s=drain_s)
@@ -296,6 +316,7 @@ class App:
             for line in problems.splitlines():
                 self._log.event("reload-failed", error=line)
         self._notifier.ready()
+        self._tally.reloaded(problems)
         return problems
 
     def _take_over(self, settings: Settings, services: Services) -> None:
@@ -313,6 +334,7 @@ class App:
         self._log.event("reloaded", files=len(settings.files))
 
     def _build_services(self) -> dict[str, Service]:
+        self._services.watch(self._tally.backend)
         return {
             listener.name: self._services.service(
                 listener,
@@ -358,16 +380,6 @@ class App:
         if isinstance(change, Ban) and not self._guard.suspended:
             ended = self._table.end_banned(change)
         self._chronicle.ban(change, ended)
-
-    def _names(self) -> Iterator[str]:
-        return (listener.name for listener in self._settings.listeners)
-
-    def _troubles(self) -> dict[str, str]:
-        """The parts that fail, but for what the operator has switched off."""
-        states = {"store": self._health.state("store"), "kernel": self._health.state("enforcer")}
-        if self._settings.enforce.nft and self._prepared.without_kernel:
-            states["kernel"] = self._prepared.without_kernel
-        return {part: state for part, state in states.items() if state != "ok"}
 
     def _live(self) -> dict[str, object]:
         """What the console cannot ask itself."""
