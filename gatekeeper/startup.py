@@ -201,7 +201,7 @@ class Dns:
             "dns": self.resolver.report(),
             "dnsbl": self.blocklists.report(),
             "senders": self.envelope.report(),
-            "entrance": self.entrance.report(),
+            "entrance": self.entrance.report() | {"unanswered": self.names.unanswered},
         }
 
 

@@ -17,7 +17,8 @@ WHY: Final[Mapping[Reason, str]] = {
     Reason.BLOCKED: "block in the configuration names it",
     Reason.SYN_FLOOD: "it opened connections faster than [enforce] syn_rate lets an address",
     Reason.IMPORTED: "an operator imported it from a list or another program; its note says which",
-    Reason.TOO_MANY_CONNECTIONS: "it held too many connections at once",
+    Reason.TOO_MANY_CONNECTIONS: "it, or the network around it (/24, IPv6 /48), held too many"
+    " connections at once",
     Reason.BACKEND_UNAVAILABLE: "the mail server did not answer; that is held against nobody",
     Reason.REPEATED_PASSWORD: "the mail server refused this very password a moment ago; it counts"
     " once, and the server is not asked again so soon",

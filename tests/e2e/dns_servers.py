@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from .processes import free_ports, start, stop, wait_ready
@@ -28,6 +29,17 @@ ZONES = {
 }
 SILENT, FAILING, LONG = "silent.rbl.example", "failing.rbl.example", "long.rbl.example"
 LONG_ANSWER = 200  # records of 16 octets, in datagrams of 1232
+# What addresses are called, and which names have which address; others are not there at all.
+NAMED, NAMED_V6, LYING = "203.0.113.20", "2001:db8:0:3::20", "203.0.113.21"
+NAME_FAILS, NAME_SILENT = "203.0.113.22", "203.0.113.23"
+NAMES = {
+    NAMED: "mx.names.test",
+    NAMED_V6: "mx6.names.test",
+    LYING: "mx.names.test",
+    NAME_FAILS: f"mx.{FAILING}",
+    NAME_SILENT: f"mx.{SILENT}",
+}
+ADDRESSES = {"mx.names.test": NAMED, "mx6.names.test": NAMED_V6}
 
 UNBOUND = """\
 server:
@@ -43,6 +55,7 @@ server:
     do-ip6: no
     access-control: 127.0.0.0/8 allow
     local-zone: "{long}." static
+    local-zone: "names.test." static
 {data}
 remote-control:
     control-enable: no
@@ -101,6 +114,14 @@ def _unbound(base: Path, port: int, lists: int, black_hole: int) -> Iterator[Non
         f'    local-data: "{name}.{LONG}. 60 IN A 127.0.{number}.2"'
         for name in ("2.113.0.203", "2.0.0.127")
         for number in range(LONG_ANSWER)
+    )
+    data += "".join(
+        f'\n    local-data: "{ip_address(address).reverse_pointer}. 60 IN PTR {name}."'
+        for address, name in NAMES.items()
+    )
+    data += "".join(
+        f'\n    local-data: "{name}. 60 IN {"AAAA" if ":" in address else "A"} {address}"'
+        for name, address in ADDRESSES.items()
     )
     file = base / "unbound.conf"
     file.write_text(

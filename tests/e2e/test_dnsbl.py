@@ -48,6 +48,7 @@ def behind_balancer(
         "[policy]\ngreet_wait = 0\nretry_after = 0.001\n"
     )
     extra = f'[dns]\nservers = ["127.0.0.1:{resolver}"]\ndeadline = {DEADLINE_S}\n'
+    extra += '[rules]\nearly-talker = "ignore"\n'  # nobody is waited for here
     extra += "".join(f"[[dnsbl]]\n{one}\n" for one in lists)
     with guard(directory, [service], mail.pairs, extra=extra) as running:
         yield running
