@@ -10,7 +10,7 @@ from rig import virtual_time
 from gatekeeper.events import ReverseDns, ReverseState
 from gatekeeper.policy.reverse_dns import reverse_question
 from gatekeeper.records import Answer, Question, RecordType
-from gatekeeper.reverse_dns import ReverseNames
+from gatekeeper.reverse_dns import MAX_LOOKUPS, ReverseNames
 from gatekeeper.settings import DnsSettings
 
 DEADLINE_S: Final = DnsSettings().deadline_s
@@ -97,6 +97,34 @@ async def test_too_many_questions_are_no_opinion() -> None:
     found = resolver(MX)
     found.overloaded = True
     assert await names_of(found).lookup(ADDRESS) is None
+
+
+@virtual_time
+async def test_a_crowd_of_clients_with_silent_servers_leaves_questions_for_others() -> None:
+    found = FakeResolver()
+    crowd = [f"203.0.{number >> 8}.{number & 255}" for number in range(MAX_LOOKUPS + 1)]
+    found.silent.update(reverse_question(address).name for address in crowd)
+    names = names_of(found)
+    async with trio.open_nursery() as nursery:
+        for address in crowd:
+            nursery.start_soon(names.lookup, address)
+        await trio.sleep(DEADLINE_S / 2)
+        assert len(found.asked) == MAX_LOOKUPS
+        nursery.cancel_scope.cancel()
+    names = names_of(resolver(MX))
+    assert await names.lookup(ADDRESS) == ReverseDns(ReverseState.CONFIRMED, MX)
+
+
+@virtual_time
+async def test_who_is_cancelled_makes_room() -> None:
+    found = resolver(MX)
+    found.silent.add(POINTER)
+    names = names_of(found)
+    for _ in range(MAX_LOOKUPS):
+        with trio.move_on_after(0.001):
+            await names.lookup(ADDRESS)
+    found.silent.clear()
+    assert await names.lookup(ADDRESS) == ReverseDns(ReverseState.CONFIRMED, MX)
 
 
 @virtual_time
