@@ -27,6 +27,7 @@ from gatekeeper.events import (
     ReverseDns,
     Violation,
 )
+from gatekeeper.findings import SenderDomain
 from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.evidence import Seen
 from gatekeeper.policy.keys import Place
@@ -175,6 +176,6 @@ def _with_listings(what: str, listings: tuple[Listing, ...]) -> str:
 
 
 def _of_sender(event: MailAttempt) -> str:
-    domain = "" if event.domain is None else f" domain={event.domain.value}"
+    domain = "" if event.domain in {None, SenderDomain.FOUND} else f" domain={event.domain.value}"
     spf = "" if event.spf is None else f" spf={event.spf.value}"
     return f"sender:{domain}{spf} <{event.reverse_path}>"

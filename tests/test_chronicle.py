@@ -18,8 +18,10 @@ from gatekeeper.events import (
     ClientListed,
     ConnectionOpened,
     EarlyTalk,
+    HelloAttempt,
     JudgedEvent,
     Listing,
+    MailAttempt,
     MailProtocol,
     RcptAttempt,
     ReverseDns,
@@ -27,6 +29,7 @@ from gatekeeper.events import (
     Violation,
     ViolationKind,
 )
+from gatekeeper.findings import HelloFault, SenderDomain, SpfResult
 from gatekeeper.log import Log
 from gatekeeper.prefix import Prefix, entity
 from gatekeeper.secret import Secret
@@ -275,3 +278,27 @@ async def test_a_part_of_the_domains_files_is_of_no_use_and_mended(
     lines.chronicle.domains("/etc/gatekeeper/domains/example.org/users", why)
     path = "/etc/gatekeeper/domains/example.org/users"
     assert await lines.one() == ("domains", {"why": told, "path": path})
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (
+            HelloAttempt("[127.0.0.1] rip=1", extended=True, fault=HelloFault.OTHER_ADDRESS),
+            {"fault": "other-address", "hello": "[127.0.0.1] rip=1"},
+        ),
+        (
+            MailAttempt("a b@c.example", "x", "", SenderDomain.FOUND, SpfResult.FAIL),
+            {"domain": "found", "spf": "fail", "sender": "a b@c.example"},
+        ),
+        (MailAttempt("a@c.example", "x"), {"sender": "a@c.example"}),
+    ],
+)
+async def test_what_is_wrong_with_ehlo_or_a_sender_is_told(
+    lines: Lines, event: JudgedEvent, told: dict[str, str]
+) -> None:
+    lines.chronicle.verdict(CLIENT, event, Verdict(Action.REJECT, Reason.HELLO), enforced=True)
+    _, fields = await lines.one()
+    assert fields.pop("rip") == "203.0.113.9"
+    names = ("fault", "hello", "domain", "spf", "sender")
+    assert {name: fields[name] for name in names if name in fields} == told

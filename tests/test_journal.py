@@ -10,16 +10,20 @@ from gatekeeper.events import (
     AuthAttempt,
     AuthResult,
     ConnectionOpened,
+    HelloAttempt,
+    JudgedEvent,
     Listing,
+    MailAttempt,
     RcptResult,
     Violation,
     ViolationKind,
 )
+from gatekeeper.findings import HelloFault, SenderDomain, SpfResult
 from gatekeeper.journal import Entry
 from gatekeeper.policy.accounts import Knowledge, Standing
 from gatekeeper.policy.keys import place
 from gatekeeper.secret import Secret
-from gatekeeper.settings import Mode
+from gatekeeper.settings import Mode, Treatment
 from gatekeeper.verdict import PASS, Action, Reason
 
 PASSWORD = "correct horse battery staple"
@@ -142,3 +146,37 @@ async def test_what_is_only_watched_is_told_as_it_was_carried_out() -> None:
     bench = Bench(replace(SETTINGS, mode=Mode.OBSERVE))
     await bench.guesses(client())
     assert {entry.verdict for entry in told(bench)} == {PASS}
+
+
+@pytest.mark.parametrize(
+    ("event", "what"),
+    [
+        (
+            HelloAttempt("localhost", extended=True, fault=HelloFault.NO_DOT),
+            "hello: no-dot localhost",
+        ),
+        (
+            MailAttempt("a@b.example", "x", "", SenderDomain.FOUND, SpfResult.FAIL),
+            "sender: spf=fail <a@b.example>",
+        ),
+        (
+            MailAttempt("a@b.example", "x", "", SenderDomain.NULL_MX, SpfResult.NONE),
+            "sender: domain=null-mx spf=none <a@b.example>",
+        ),
+    ],
+)
+async def test_ehlo_and_senders_are_told_with_what_is_wrong(event: JudgedEvent, what: str) -> None:
+    names = (Reason.HELLO, Reason.SENDER_DOMAIN, Reason.SPF_FAIL)
+    bench = Bench(replace(SETTINGS, rules=dict.fromkeys(names, Treatment.ENFORCE)))
+    await bench.guard.judge(event, MX_PEER)
+    [entry] = told(bench)
+    assert entry.what == what
+
+
+async def test_a_long_sender_is_cut() -> None:
+    names = (Reason.SENDER_DOMAIN,)
+    bench = Bench(replace(SETTINGS, rules=dict.fromkeys(names, Treatment.ENFORCE)))
+    sender = "a" * 2000 + "@b.example"
+    await bench.guard.judge(MailAttempt(sender, "x", domain=SenderDomain.MISSING), MX_PEER)
+    [entry] = told(bench)
+    assert len(entry.what) == module.MAX_LISTED_CHARACTERS

@@ -6,7 +6,7 @@ nobody on loopback unless told to. All else goes to rbldnsd too, so that nothing
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -75,15 +75,16 @@ class Dns:
 
 
 @contextmanager
-def dns(base: Path) -> Iterator[Dns]:
-    """Run both below `base`."""
+def dns(base: Path, records: Iterable[str] = ()) -> Iterator[Dns]:
+    """Run both below `base`, with further `records` of the resolver's own: in the zone `names.test`
+    all others do not exist."""
     base.mkdir()
     base.chmod(0o755)
     lists, resolver = free_ports(2)
     with socket.socket(type=socket.SOCK_DGRAM) as hole:
         hole.bind(("127.0.0.1", 0))
         black_hole = hole.getsockname()[1]
-        with _rbldnsd(base, lists), _unbound(base, resolver, lists, black_hole):
+        with _rbldnsd(base, lists), _unbound(base, resolver, lists, black_hole, records):
             yield Dns(resolver, black_hole)
 
 
@@ -104,7 +105,9 @@ def _rbldnsd(base: Path, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def _unbound(base: Path, port: int, lists: int, black_hole: int) -> Iterator[None]:
+def _unbound(
+    base: Path, port: int, lists: int, black_hole: int, records: Iterable[str]
+) -> Iterator[None]:
     stubs = dict.fromkeys((*ZONES, FAILING), lists) | {SILENT: black_hole}
     text = "".join(
         f"stub-zone:\n    name: {zone}\n    stub-addr: 127.0.0.1@{at}\n"
@@ -123,6 +126,7 @@ def _unbound(base: Path, port: int, lists: int, black_hole: int) -> Iterator[Non
         f'\n    local-data: "{name}. 60 IN {"AAAA" if ":" in address else "A"} {address}"'
         for name, address in ADDRESSES.items()
     )
+    data += "".join(f"\n    local-data: '{record}'" for record in records)
     file = base / "unbound.conf"
     file.write_text(
         UNBOUND.format(port=port, base=base, lists=lists, long=LONG, data=data, stubs=text)

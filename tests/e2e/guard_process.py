@@ -81,7 +81,8 @@ def configuration(
     nft: bool = False,
     extra: str = "",
 ) -> str:
-    """The text of a configuration whose state lies below `directory`; `extra` ends it."""
+    """The text of a configuration whose state lies below `directory`; `extra` ends it. Where that
+    names no resolver nobody answers, at once: tests ask no DNS of the host's."""
     parts = [
         toml(
             "",
@@ -102,6 +103,8 @@ def configuration(
         toml("[enforce]", {"nft": nft}),
         toml("[store]", {"url": f"sqlite://{directory / 'state/gatekeeper.db'}"}),
     ]
+    if "[dns]" not in extra:
+        parts.append(toml("[dns]", {"servers": ["127.0.0.1:1"]}))
     for service in services:
         name = service.name
         listener: dict[str, TomlValue] = {
