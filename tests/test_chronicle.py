@@ -291,7 +291,10 @@ async def test_a_part_of_the_domains_files_is_of_no_use_and_mended(
             MailAttempt("a b@c.example", "x", "", SenderDomain.FOUND, SpfResult.FAIL),
             {"domain": "found", "spf": "fail", "sender": "a b@c.example"},
         ),
-        (MailAttempt("a@c.example", "x"), {"sender": "a@c.example"}),
+        (
+            MailAttempt("a@c.example", "x"),
+            {"domain": "-", "spf": "-", "sender": "a@c.example"},
+        ),
     ],
 )
 async def test_what_is_wrong_with_ehlo_or_a_sender_is_told(
