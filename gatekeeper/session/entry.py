@@ -27,7 +27,7 @@ _PROXY_FIRST_OCTETS: Final = 8  # the shortest that tells v1 from v2
 # Instead of a greeting (RFC 5321 3.1). It tells no rule and no list, as all refusals.
 _NOT_WELCOME: Final = format_reply(554, "5.7.1", "Mail from your address is not accepted")
 
-# Two that a decent sender can mend tell what is wrong: the address's name (RFC 7372 3.4), and that
+# Two that a decent sender can mend tell what is wrong: the address's name (RFC 7372 3.3), and that
 # the client does not wait.
 _REFUSALS: Final = {
     Reason.REVERSE_DNS: format_reply(554, "5.7.25", "Your address lacks a name that leads back"),
