@@ -80,6 +80,7 @@ def start(
     arguments: Sequence[str | Path],
     log: Path,
     environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a server in the foreground of a session of its own; its output goes to `log`."""
     with log.open("ab") as output:
@@ -89,6 +90,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
+            pass_fds=pass_fds,
             start_new_session=True,
         )
 
