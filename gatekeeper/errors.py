@@ -13,8 +13,10 @@ raise, they become a `Violation` event. Every adapter translates library errors 
     │   └── DeadlineExceeded   the peer was too slow for this phase
     ├── BackendUnavailable     no backend could be reached, or it broke its protocol
     ├── ResolverError          DNS gave no answer
+    │   ├── ResolverSilent     no server said anything
     │   └── ResolverOverloaded it was not asked: too many questions are under way
     ├── EnforcerError          the kernel process or the kernel refused
+    ├── DeliveryError          a notice could not be handed over
     ├── WebUnavailable         the HTTP server has no socket to listen on
     └── StoreError             durable state could not be read or written
 """
@@ -70,8 +72,13 @@ class ResolverError(GatekeeperError):
     """
 
 
+class ResolverSilent(ResolverError):
+    """All servers were asked and none said anything in its time: they may not run."""
+
+
 class ResolverOverloaded(ResolverError):
-    """Nobody was asked, because too much is being asked: it says nothing of any server."""
+    """Nobody was asked, because too much is being asked or nobody answers anything: it says nothing
+    of the name."""
 
 
 class EnforcerError(GatekeeperError):
@@ -80,6 +87,10 @@ class EnforcerError(GatekeeperError):
 
 class EnforcerFull(EnforcerError):
     """There is no room for a ban of this set; others may have."""
+
+
+class DeliveryError(GatekeeperError):
+    """The operator's program or web service did not take a notice. The text holds no secret."""
 
 
 class WebUnavailable(GatekeeperError):

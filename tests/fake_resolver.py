@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from gatekeeper.errors import ResolverError, ResolverOverloaded
+from gatekeeper.errors import ResolverError, ResolverOverloaded, ResolverSilent
 from gatekeeper.records import Answer, Question, RecordType
 
 LONGEST_LABEL = 63  # RFC 1035 2.3.4
@@ -45,7 +45,7 @@ class FakeResolver:
             delay_s = self.deadline_s
         await trio.sleep(delay_s)
         if name in self.silent:
-            raise ResolverError("no answer in time")
+            raise ResolverSilent("no answer in time")
         if name in self.failures:
             raise ResolverError(self.failures[name])
         return self.answers.get(question, Answer((), 60.0))

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 import trio.testing
 from contracts import resolver as world
@@ -13,7 +14,7 @@ from test_fake_resolver import fake
 from test_resolver_stub import stub_of_the_world
 
 from gatekeeper.abc import Resolver
-from gatekeeper.errors import ResolverError
+from gatekeeper.errors import ResolverError, ResolverOverloaded
 from gatekeeper.records import Answer, Question, RecordType
 from gatekeeper.resolver import shared as module
 from gatekeeper.resolver.shared import SharedResolver
@@ -65,7 +66,7 @@ async def test_many_who_ask_the_same_ask_once() -> None:
         assert heard.count(heard[0]) == 50
         await resolver.resolve(LISTED)
         assert stub.asked == [LISTED.name]
-        assert resolver.report() == {"asked": 1, "remembered": 1, "under_way": 0}
+        assert resolver.report() == {"asked": 1, "remembered": 1, "under_way": 0, "silent": 0}
 
 
 @virtual_time
@@ -161,3 +162,80 @@ def test_a_key_in_a_name_is_never_printed() -> None:
     question = Question("2.0.0.127.secretkey.zen.dq.spamhaus.net", RecordType.A)
     for text in (repr(question), str(question), f"{question}", repr({question: 1})):
         assert "secretkey" not in text
+
+
+# -- servers that are dead ----------------------------------------------------------------------
+
+
+def nth(number: int) -> Question:
+    return Question(f"n{number}.example", RecordType.A)
+
+
+async def is_dead(resolver: SharedResolver, stub: FakeResolver) -> None:
+    """So many questions in vain that the servers are taken for dead."""
+    stub.silent = {nth(number).name for number in range(1000)}
+    for number in range(module.DEAD_AFTER):
+        assert await failure(resolver, nth(number)) == "no answer in time"
+    assert resolver.report()["silent"] == module.DEAD_AFTER
+
+
+@virtual_time
+async def test_where_no_server_answers_one_waits_and_the_others_do_not() -> None:
+    stub = fake()
+    async with sharing(stub) as resolver:
+        await is_dead(resolver, stub)
+        trial: list[Answer | str] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect, resolver, nth(100), trial)
+            await trio.testing.wait_all_tasks_blocked()
+            started = trio.current_time()
+            for number in range(200, 300):
+                with pytest.raises(ResolverOverloaded):  # which switches no blocklist off
+                    await resolver.resolve(nth(number))
+            assert trio.current_time() == started
+        assert trial == ["no answer in time"]
+        assert nth(200).name not in stub.asked
+
+
+@pytest.mark.parametrize("heard", ["an answer", "an error"])
+@virtual_time
+async def test_whatever_is_heard_ends_it(heard: str) -> None:
+    stub = fake()
+    async with sharing(stub) as resolver:
+        await is_dead(resolver, stub)
+        assert await failure(resolver, nth(100)) == "no answer in time", "a trial"
+        stub.silent.clear()
+        if heard == "an error":
+            stub.failures[nth(101).name] = "SERVFAIL"
+            assert await failure(resolver, nth(101)) == "SERVFAIL"
+        else:
+            await resolver.resolve(nth(101))
+        assert resolver.report()["silent"] == 0
+        answers: list[Answer | str] = []
+        async with trio.open_nursery() as nursery:
+            for number in range(200, 220):
+                nursery.start_soon(collect, resolver, nth(number), answers)
+        assert answers == [Answer((), 60.0)] * 20
+
+
+@virtual_time
+async def test_silent_domains_among_others_are_no_dead_server() -> None:
+    stub = fake()
+    stub.silent = {nth(number).name for number in range(0, 1000, 2)}
+    async with sharing(stub) as resolver:
+        for number in range(3 * module.DEAD_AFTER):
+            await collect(resolver, nth(number), [])
+        assert resolver.report()["silent"] <= 1
+
+
+@virtual_time
+async def test_a_trial_that_nobody_waits_for_is_followed_by_another() -> None:
+    stub = fake()
+    async with sharing(stub) as resolver:
+        await is_dead(resolver, stub)
+        with trio.move_on_after(0.1):
+            await resolver.resolve(nth(100))
+        with pytest.raises(ResolverOverloaded):
+            await resolver.resolve(nth(101))
+        await trio.sleep(stub.deadline_s)
+        assert await failure(resolver, nth(102)) == "no answer in time"

@@ -3,6 +3,11 @@
 Theory of operation. A question that is not in the cache gets a task of the Resolver's own, and all
 who ask it meanwhile wait for that task. So whoever gives up waiting takes nothing from the others,
 and an answer that comes too late for its client is there for its next connection.
+
+A resolver that is dead must not hold every session up for as long as it may. When `DEAD_AFTER`
+questions in a row got no answer of any kind, not even an error, one question at a time goes on as
+a trial and the others fail at once; whatever is heard then ends that. One domain whose own servers
+are silent does not come to that, for others are asked for between.
 """
 
 from dataclasses import dataclass, field
@@ -11,11 +16,14 @@ from typing import Final
 import trio
 
 from gatekeeper.abc import Resolver
-from gatekeeper.errors import ResolverError, ResolverOverloaded
+from gatekeeper.errors import ResolverError, ResolverOverloaded, ResolverSilent
 from gatekeeper.policy.answer_cache import AnswerCache
 from gatekeeper.records import Answer, Question
 
 MAX_FLIGHTS: Final = 1_000  # questions under way at once: a socket and about 50 KB each
+
+
+DEAD_AFTER: Final = 20  # more than one client can have under way at once
 
 
 @dataclass(slots=True)
@@ -33,6 +41,8 @@ class SharedResolver:
     def __init__(self, stub: Resolver) -> None:
         self.stub = stub  # may be replaced; what is under way goes on with the old one
         self.asked = 0  # questions that went out
+        self.silent = 0  # questions in a row without an answer of any kind
+        self._trial: _Flight | None = None  # where the servers are taken for dead
         self._cache = AnswerCache()
         self._flights: dict[Question, _Flight] = {}
         self._nursery: trio.Nursery | None = None
@@ -72,6 +82,7 @@ class SharedResolver:
             "asked": self.asked,
             "remembered": len(self._cache),
             "under_way": len(self._flights),
+            "silent": self.silent,
         }
 
     def _launch(self, question: Question) -> _Flight:
@@ -79,7 +90,12 @@ class SharedResolver:
             raise ResolverError("the resolver is not running")
         if len(self._flights) >= MAX_FLIGHTS:
             raise ResolverOverloaded("too many questions are under way")
+        dead = self.silent >= DEAD_AFTER
+        if dead and self._trial is not None:
+            raise ResolverOverloaded("no server answers anything")
         flight = self._flights[question] = _Flight()
+        if dead:
+            self._trial = flight
         self.asked += 1
         self._nursery.start_soon(self._fly, question, flight)
         return flight
@@ -87,14 +103,21 @@ class SharedResolver:
     async def _fly(self, question: Question, flight: _Flight) -> None:
         try:
             answer = await self.stub.resolve(question)
+        except ResolverSilent as error:
+            flight.why = str(error)
+            self.silent += 1
         except ResolverError as error:
             flight.why = str(error)
+            self.silent = 0
         except Exception as error:  # a fault of ours or of the library's costs this one answer
             flight.why = f"a fault: {type(error).__name__}"
         else:
             flight.answer = answer
+            self.silent = 0
             self._cache.put(question, answer, trio.current_time())
         finally:
             flight.why = flight.why or "the resolver has ended"
             del self._flights[question]
+            if self._trial is flight:
+                self._trial = None
             flight.landed.set()

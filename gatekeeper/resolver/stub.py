@@ -29,7 +29,7 @@ import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 import trio
 
-from gatekeeper.errors import ResolverError
+from gatekeeper.errors import ResolverError, ResolverSilent
 from gatekeeper.prefix import pack_address
 from gatekeeper.records import Answer, Question, RecordType
 from gatekeeper.settings import Endpoint
@@ -44,6 +44,7 @@ _TYPES: Final = {type_: dns.rdatatype.from_text(type_.value) for type_ in Record
 # The guard has dropped its rights when it asks, and may not be able to load modules any more: what
 # dnspython loads when it is needed is loaded here.
 _BACKEND: Final = dns.asyncbackend.get_backend("trio")
+_IN_TIME: Final = "no answer in time"
 _LOOPBACK: Final = (Endpoint("127.0.0.1", PORT),)  # resolv.conf(5): where no server is named
 
 
@@ -72,20 +73,22 @@ class StubResolver:
         except dns.exception.DNSException:
             raise ResolverError("not a name DNS can be asked for") from None
         attempts = self._servers * (ATTEMPTS if len(self._servers) == 1 else 1)
-        why = "no answer in time"
+        why, heard = _IN_TIME, False
         for server in attempts:
             try:
                 with trio.fail_after(self._deadline_s / len(attempts)):
                     return _read(await self._exchange(query, server))
             except trio.TooSlowError:
-                why = "no answer in time"
+                why = _IN_TIME
+                continue
             except ResolverError as error:
                 why = str(error)
             except OSError as error:
                 why = error.strerror or type(error).__name__
             except (dns.exception.DNSException, EOFError, ValueError) as error:
                 why = f"its answer is broken: {type(error).__name__}"
-        raise ResolverError(why)
+            heard = True
+        raise ResolverError(why) if heard else ResolverSilent(why)
 
     async def _exchange(
         self, query: dns.message.Message, server: Endpoint
