@@ -225,6 +225,7 @@ class Judge(Protocol):
         """The strongest opinion of all Rules on `event`.
 
         Its side effects (counters, a ban) have happened when it returns. Never raises on what a
-        client sent. A local judge does not yield to the scheduler.
+        client sent. The verdict of a local judge is made without a yield to the scheduler; before
+        it the operator's hooks may be awaited (`gatekeeper.hooks`).
         """
         ...

@@ -30,6 +30,7 @@ from gatekeeper.enforcement import Enforcement
 from gatekeeper.errors import GatekeeperError
 from gatekeeper.guard import Guard
 from gatekeeper.health import Health
+from gatekeeper.hooking import Hooking, end_despite_threads
 from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import stderr_log
@@ -66,7 +67,6 @@ DOMAINS_WAIT_S: Final = 10.0  # a larger tree is read on beside the first sessio
 BANS_WAIT_S: Final = 10.0  # more than the kernel takes in so long are put in beside them, too
 DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 GC_THRESHOLD: Final = 20_000  # new container objects before the youngest are looked at
-PRUNE_S: Final = 60.0
 _GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
 STOP_S: Final = 3 * _GOODBYE_S  # those, the last lines of the log, and the keeper's end
 
@@ -88,6 +88,7 @@ def run(settings: Settings, path: Path) -> int:
     trio.run(app.main)
     if prepared.keeper is not None:
         end_keeper(prepared.keeper)
+    end_despite_threads()
     return 0
 
 
@@ -142,6 +143,7 @@ class App:
         self._dns = Dns(settings, exempt=self._exempt, is_ours=self._is_ours, on_zone=told.zone)
         self._domains = DomainsFollower(settings.domains.root, self._take_domains, told.domains)
         self._web = WebServer(settings.http.bind, self._health.of("http"))
+        self._hooks = Hooking(settings, self._guard, self._dns.resolver, told.hook)
         self._server: Server | None = None
 
     # -- life -------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ class App:
             on_health=self._health.of("store"),
         )
         outer.start_soon(self._take_in, restore)
-        outer.start_soon(self._prune_forever)
+        outer.start_soon(self._hooks.run)
         outer.start_soon(store_follows.run)
         outer.start_soon(remembering.run)
         outer.start_soon(self._enforcement.run)
@@ -279,7 +281,7 @@ class App:
             async for signum in signals:
                 if signum != signal.SIGHUP:
                     break
-                self._reload()
+                await self._reload()
             listeners.cancel_scope.cancel()
 
     async def _drain(self) -> None:
@@ -305,12 +307,15 @@ class App:
             if self._guard.banning.admits(prefix, scope, self._guard.now):
                 self._ledger.ban(prefix, scope, Reason.PROTOCOL_ABUSE)
 
-    def _reload(self) -> str:
-        """Replace certificates, backends and policy; or why they stay, a line for each problem."""
+    async def _reload(self) -> str:
+        """Replace certificates, backends, policy and hooks; or why they stay, a line each."""
         self._notifier.reloading()
         problems = ""
         try:
-            self._take_over(*reread(self._path, self._settings, self._services))
+            async with self._hooks.reloading:
+                fresh = reread(self._path, self._settings, self._services)
+                await self._hooks.reconfigure(fresh[0])
+                self._take_over(*fresh)
         except GatekeeperError as error:
             problems = str(error)
             for line in problems.splitlines():
@@ -338,7 +343,7 @@ class App:
         return {
             listener.name: self._services.service(
                 listener,
-                self._guard,
+                self._hooks,
                 self._readiness,
                 self._relay,
                 self._enforcement.dialler,
@@ -347,12 +352,6 @@ class App:
             )
             for listener in self._settings.listeners
         }
-
-    async def _prune_forever(self) -> None:
-        """Ended bans leave the Ledger's table in force even when nobody asks for them."""
-        while True:
-            await trio.sleep(PRUNE_S)
-            self._ledger.prune()
 
     # -- adapters ---------------------------------------------------------------------------
 
@@ -389,6 +388,7 @@ class App:
             "idling": len(self._idlers),
             **self._dns.report(),
             **self._domains.report(),
+            **self._hooks.report(),
             "accepted": server.accepted if server else 0,
             "refused_banned": server.refused_banned if server else 0,
             "enforcer_health": self._prepared.without_kernel or self._health.state("enforcer"),

@@ -27,6 +27,7 @@ from gatekeeper.events import (
     ReverseDns,
     Violation,
 )
+from gatekeeper.hooks.health import State
 from gatekeeper.log import Log
 from gatekeeper.policy.breaker import Trip
 from gatekeeper.prefix import Prefix
@@ -34,7 +35,7 @@ from gatekeeper.reconciling import Repair
 from gatekeeper.remembered import AccountLock
 from gatekeeper.sessions import End, Session
 from gatekeeper.tally import Tally
-from gatekeeper.verdict import Reason, Verdict
+from gatekeeper.verdict import PASS, Reason, Verdict
 
 # What the operator wrote in his files refused it: he wants to know whom.
 _BY_ITS_DOMAIN: Final = frozenset(
@@ -61,6 +62,7 @@ class Chronicle:
             secs=round(trio.current_time() - session.since, 3),
             tls=session.tls_version,
             **({"name": client.reverse_name} if client.reverse_name else {}),
+            **_of_hooks(client),
             end=session.end,
             detail=session.detail,
             rip=client.address,
@@ -103,6 +105,7 @@ class Chronicle:
             ban=verdict.ban,
             ref=verdict.ticket,
             **_particulars(event, verdict.reason),
+            **_of_hooks(client, verdict),
             rip=client.address,
         )
 
@@ -197,6 +200,13 @@ class Chronicle:
         else:
             self._log.event("domains", why="mended", path=path)
 
+    def hook(self, label: str, state: State, why: str) -> None:
+        """A hook of the operator's fails, is off, or is well again."""
+        if state is State.OK and not why:
+            self._log.event("hook", state=state, hook=label)
+        else:
+            self._log.warning("hook", state=state, why=why, hook=label)
+
     def overload(self, what: str) -> None:
         """Accepting is suspended for a moment."""
         self._log.warning("overload", error=what)
@@ -207,6 +217,16 @@ class Chronicle:
             self._log.event("health", part=part, state="ok")
         else:
             self._log.warning("health", part=part, state=str(error))
+
+
+def _of_hooks(client: Client, verdict: Verdict = PASS) -> dict[str, object]:
+    """What hooks have to do with a line, if anything."""
+    more: dict[str, object] = {}
+    if verdict.source:
+        more = {"hook": verdict.source, "text": verdict.text}
+    if client.marks.tags:
+        more["tags"] = ",".join(sorted(client.marks.tags))
+    return more
 
 
 def _particulars(event: JudgedEvent, reason: Reason) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from gatekeeper import __version__
@@ -32,7 +32,7 @@ class Console:
     pause: Pause
     settings: Callable[[], Settings]
     live: Callable[[], Mapping[str, object]]
-    reload: Callable[[], str]
+    reload: Callable[[], Awaitable[str]]
     started_at: float
 
     def control(self) -> Control:

@@ -29,6 +29,7 @@ from gatekeeper.startup import Prepared, never_banned, transparent_endpoints
 from gatekeeper.verdict import Reason
 
 _PAGES_WAITING: Final = 8  # of 5,000 bans: reading goes on while the kernel takes them
+PRUNE_S: Final = 60.0
 FLOOD_BAN_S: Final = 600.0  # the kernel's own lasts a minute; this one is listed and explained
 
 
@@ -89,9 +90,16 @@ class Enforcement:
             if self._resets is not None:
                 nursery.start_soon(self._resets.run)
             nursery.start_soon(self._feed.run)
+            nursery.start_soon(self._prune_forever)
             await self._take_pages()
             await self.restored.wait()
             await self.reconciler.run()
+
+    async def _prune_forever(self) -> None:
+        """Ended bans leave the Ledger's table in force even when nobody asks for them."""
+        while True:
+            await trio.sleep(PRUNE_S)
+            self._ledger.prune()
 
     async def _take_pages(self) -> None:
         """Put the Store's bans into the kernel while they are read, where it has none: after a

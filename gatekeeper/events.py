@@ -25,10 +25,11 @@ class MailProtocol(Enum):
 class Marks:
     """What the operator's hooks noted of one connection: the one part of a Client that changes."""
 
-    __slots__ = ("tags",)
+    __slots__ = ("asking", "tags")
 
     def __init__(self) -> None:
         self.tags: frozenset[str] = frozenset()
+        self.asking = False  # a hook is asked, and nothing is judged yet
 
 
 @dataclass(frozen=True, slots=True)

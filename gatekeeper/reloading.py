@@ -1,9 +1,7 @@
 """Reading the configuration again while the guard runs: all of it is taken, or nothing, and why."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-
-import trio
 
 from gatekeeper.config import load
 from gatekeeper.control_words import Arguments, Code, Pieces, Refusal, Verb, whole
@@ -30,14 +28,13 @@ def reread(path: Path, settings: Settings, services: Services) -> tuple[Settings
     return found, made
 
 
-def reload_verb(reload: Callable[[], str]) -> Mapping[str, Verb]:
+def reload_verb(reload: Callable[[], Awaitable[str]]) -> Mapping[str, Verb]:
     """The operator's `reload`, by its name. What is called returns why all stays as it was, a line
     for each problem, or nothing."""
 
     async def do(arguments: Arguments) -> Pieces:
         arguments.done()
-        await trio.lowlevel.checkpoint()
-        if problems := reload():
+        if problems := await reload():
             raise Refusal(Code.BAD_CONFIGURATION, problems)
         return whole({})
 

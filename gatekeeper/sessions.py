@@ -138,6 +138,11 @@ class Session:
             self.cancel_scope.cancel()
 
     @property
+    def hears_verdict(self) -> bool:
+        """Whether its own event is judged right now, not only shown to hooks."""
+        return self.judging and not self.client.marks.asking
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing is under way that an end now would cut."""
         return not self.busy if self.link is None else self.link.quiet
@@ -298,7 +303,7 @@ class SessionTable:
         judged; the count."""
         name = authcid.lower()
         found = (s for s in self._sessions.values() if name == s.authcid.lower() != "")
-        return _stop_all([s for s in found if not s.judging], end)
+        return _stop_all([s for s in found if not s.hears_verdict], end)
 
     def end_banned(self, ban: Ban) -> int:
         """End every session `ban` keeps out, but the one being judged; the count."""
@@ -307,7 +312,7 @@ class SessionTable:
             found: Iterable[Session] = self._by_entity[prefix]
         else:
             found = (s for s in self._sessions.values() if prefix.covers(s.client.entity))
-        chosen = [s for s in found if s.client.scope is scope and not s.judging]
+        chosen = [s for s in found if s.client.scope is scope and not s.hears_verdict]
         return _stop_all(chosen, End.BANNED)
 
     def end_quiet(self, end: End) -> int:

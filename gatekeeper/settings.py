@@ -182,6 +182,32 @@ class DomainsSettings:
     root: Path | None = None  # nothing is read where None
 
 
+class OnError(Enum):
+    """What a hook that fails, or does not answer in time, counts for."""
+
+    PASS = "pass"  # noqa: S105  no opinion
+    DEFER = "defer"  # not now
+
+
+@dataclass(frozen=True, slots=True)
+class HookSettings:
+    """The operator's own Rules (`gatekeeper.hooks`)."""
+
+    files: tuple[Path, ...] = ()
+    deadline_s: float = 2.0  # for each call
+    on_error: OnError = OnError.PASS
+
+
+WebBind = Endpoint | Path  # an address of loopback, or a Unix socket
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where metrics, health and the status page are served (`gatekeeper.web`)."""
+
+    bind: WebBind | None = None  # nowhere where None
+
+
 WebBind = Endpoint | Path  # an address of loopback, or a Unix socket
 
 
@@ -297,4 +323,5 @@ class Settings:
     dnsbl: tuple[DnsblSettings, ...] = ()
     domains: DomainsSettings = field(default_factory=DomainsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    hooks: HookSettings = field(default_factory=HookSettings)
     files: tuple[Path, ...] = ()  # what was read, for `check` and the log

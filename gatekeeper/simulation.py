@@ -20,8 +20,9 @@ from gatekeeper.events import (
     RcptOutcome,
     RcptResult,
 )
-from gatekeeper.guard import Guard, OnVerdict
+from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
+from gatekeeper.opinions import OnVerdict
 from gatekeeper.prefix import Prefix, entity
 from gatekeeper.secret import Secret
 from gatekeeper.settings import Settings, TlsSettings

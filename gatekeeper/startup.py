@@ -11,14 +11,13 @@ from pathlib import Path
 from random import SystemRandom
 
 from gatekeeper import host, listening, systemd
-from gatekeeper.abc import Dialler, Screen
+from gatekeeper.abc import Dialler, Judge, Screen
 from gatekeeper.dnsbl import Blocklists, OnZone
 from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
 from gatekeeper.enforce.transparent import spawn_keeper, targets
 from gatekeeper.envelope.screen import EnvelopeScreen
 from gatekeeper.errors import EnforcerError, PermissionMissing
 from gatekeeper.events import AuthAttempt, Client, JudgedEvent, Listing, MailProtocol
-from gatekeeper.guard import Guard
 from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
@@ -241,7 +240,7 @@ class Services:
     def service(
         self,
         listener: ListenerSettings,
-        guard: Guard,
+        judge: Judge,
         readiness: Readiness,
         relay: Relay,
         dialler: Dialler | None = None,
@@ -254,7 +253,7 @@ class Services:
         return Service(
             listener=listener,
             settings=self.settings,
-            judge=guard,
+            judge=judge,
             backend=backend,
             likeness=self.likenesses[self.settings.backends[listener.backend], listener.protocol],
             certificates=self._certificates[listener.protocol],

@@ -90,10 +90,11 @@ def has_ticket(event: JudgedEvent, verdict: Verdict) -> bool:
     match event:
         case ConnectionClosed():  # nobody is there to be answered
             return False
-        case AuthAttempt():  # DECOY and REJECT are told in the backend's words
-            return verdict.action in {Action.DEFER, Action.CLOSE}
+        case AuthAttempt():  # DECOY and REJECT are told in the backend's words, or in a hook's
+            own = verdict.action is Action.REJECT and verdict.text != ""
+            return own or verdict.action in {Action.DEFER, Action.CLOSE}
         case AuthOutcome(result=AuthResult.SUCCESS):  # in the backend's words, then hung up on
-            return verdict.action >= Action.DECOY
+            return verdict.action >= Action.DEFER
         case AuthOutcome() | RcptOutcome() | Violation():  # these have their answer already
             return verdict.action is Action.CLOSE
         case _:

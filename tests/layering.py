@@ -92,6 +92,7 @@ LEVELS: Final = {
     "web_routes": 5,
     "metrics": 5,
     "durable": 5,
+    "hooking": 5,
     "app": 5,
     "cli": 5,
     "__main__": 5,

@@ -23,11 +23,13 @@ from gatekeeper.settings import (
     DnsSettings,
     DomainsSettings,
     EnforceSettings,
+    HookSettings,
     HttpSettings,
     LimitSettings,
     ListenerSettings,
     ListKind,
     Mode,
+    OnError,
     PolicySettings,
     Settings,
     SniSettings,
@@ -94,6 +96,7 @@ def build(top: Section, files: tuple[Path, ...]) -> Settings:
         dnsbl=tuple(_dnsbl(one) for one in top.sections("dnsbl", "[[dnsbl]]")),
         domains=_domains(top.section("domains")),
         http=_http(top.section("http")),
+        hooks=_hooks(top),
         files=files,
     )
     top.done()
@@ -230,6 +233,21 @@ def _domains(section: Section) -> DomainsSettings:
 
 def _http(section: Section) -> HttpSettings:
     settings = HttpSettings(section.take("bind", values.web_bind, HttpSettings().bind))
+    section.done()
+    return settings
+
+
+def _hooks(top: Section) -> HookSettings:
+    """A list of files, or a table in which they are `files`."""
+    defaults = HookSettings()
+    if not top.holds_table("hooks"):
+        return HookSettings(files=top.each("hooks", values.path))
+    section = top.section("hooks")
+    settings = HookSettings(
+        files=section.each("files", values.path),
+        deadline_s=section.take("deadline", values.positive(values.seconds), defaults.deadline_s),
+        on_error=section.take("on_error", values.choice(OnError), defaults.on_error),
+    )
     section.done()
     return settings
 

@@ -33,6 +33,10 @@ class Section:
         """Whether the operator wrote this key."""
         return key in self._table.entries
 
+    def holds_table(self, key: str) -> bool:
+        """Whether what the operator wrote for this key is a table."""
+        return isinstance(self._table.entries.get(key), Table)
+
     def wrong(self, key: str) -> bool:
         """Whether a problem was noted where `key` stands, so that its setting is a stand-in."""
         at = self.place(key)

@@ -14,7 +14,7 @@ import trio
 from gatekeeper.abc import Judge, Screen
 from gatekeeper.channel import DIALOGUE_READ_OCTETS, Channel, deadline_in
 from gatekeeper.errors import BackendUnavailable, ChannelError, DeadlineExceeded, PeerClosed
-from gatekeeper.events import JudgedEvent, Violation
+from gatekeeper.events import JudgedEvent, MailProtocol, Violation
 from gatekeeper.readiness import GONE, IN, Readiness, Waiter
 from gatekeeper.relay import Relay
 from gatekeeper.session.entrance import Entrance
@@ -25,6 +25,7 @@ from gatekeeper.tls import Certificates
 from gatekeeper.upstream import Backend
 from gatekeeper.verdict import Action, Verdict
 from gatekeeper.wire.client_hello import ClientHello
+from gatekeeper.wire.own_words import imap_words, smtp_words
 from gatekeeper.wire.proxy_header import TlsFacts
 from gatekeeper.wire.ticket import with_ticket
 
@@ -71,7 +72,7 @@ class Dialogue(ABC):
         self.readiness = service.readiness  # its clock is read for each deadline: it costs nothing
         self.limits = service.settings.limits
         self.errors = 0
-        self._ticket = ""  # of the last verdict
+        self._ticket = self._text = ""  # of the last verdict
         self._backend: Channel | None = None
 
     async def run(self) -> End | None:
@@ -114,8 +115,12 @@ class Dialogue(ABC):
         return End.REFUSED
 
     async def refuse(self, reply: bytes) -> None:
-        """Say no in the guard's own words, one line, with the ticket of the last verdict. What the
-        backend would have said is not said here: no ticket may tell the two apart."""
+        """Say no in the guard's own words, one line, with the ticket of the last verdict, or in the
+        words of the hook that made it. What the backend would have said is not said here: no ticket
+        may tell the two apart."""
+        if self._text:
+            imap = self.session.client.protocol is MailProtocol.IMAP
+            reply = (imap_words if imap else smtp_words)(reply, self._text)
         await self.to_client(with_ticket(reply, self._ticket))
 
     # -- the legs ---------------------------------------------------------------------------
@@ -233,7 +238,7 @@ class Dialogue(ABC):
             verdict = await self.service.judge.judge(event, session.client)
         finally:
             session.judging = False
-        self._ticket = verdict.ticket
+        self._ticket, self._text = verdict.ticket, verdict.text
         if verdict.delay_s > 0:
             await trio.sleep(verdict.delay_s)
         return verdict

@@ -125,6 +125,10 @@ class ImapAuth:
                 await self._trial.hold(Stage.FINAL)  # no sooner than a failure
                 await self._legs.refuse(self._tag + _DEFERRED)
                 return None
+            case Action.REJECT if refused.text:  # a hook's own words are nobody else's
+                await self._trial.hold(Stage.FINAL)
+                await self._legs.refuse(self._tag + _REJECTED)
+                return None
             case Action.DECOY | Action.REJECT | Action.DELAY | Action.PASS:
                 return await self._refuse_alike(self._trial)
             case _:
@@ -187,7 +191,7 @@ class ImapAuth:
             self._learn(self._trial, response)
         if self._attempt is not None:
             verdict = await legs.judge(AuthOutcome(self._attempt, result))
-            if result is AuthResult.SUCCESS and verdict.action >= Action.DECOY:
+            if result is AuthResult.SUCCESS and verdict.action >= Action.DEFER:
                 return await self._take_back(verdict)
         if response.status is Status.OK:
             if self._attempt is None:  # let in on something this side did not read as a credential
@@ -211,7 +215,12 @@ class ImapAuth:
         assert self._trial is not None, "what was let in was on trial"
         if refused.action is Action.CLOSE:
             return await self._legs.hang_up()
-        await self._say_no(self._trial)
+        if refused.action is Action.DEFER:
+            await self._legs.refuse(self._tag + _DEFERRED)
+        elif refused.action is Action.REJECT and refused.text:
+            await self._legs.refuse(self._tag + _REJECTED)
+        else:
+            await self._say_no(self._trial)
         return End.REFUSED
 
     def _bad(self, text: str, kind: ViolationKind) -> Violation:

@@ -135,6 +135,10 @@ class SmtpAuth:
                 await self._trial.hold(Stage.FINAL)  # no sooner than a failure
                 await legs.refuse(_DEFERRED)
                 return None
+            case Action.REJECT if refused.text:  # a hook's own words are nobody else's
+                await self._trial.hold(Stage.FINAL)
+                await legs.refuse(_REJECTED)
+                return None
             case Action.DECOY | Action.REJECT | Action.DELAY | Action.PASS:
                 return await self._refuse_alike(self._trial)
             case _:
@@ -184,10 +188,15 @@ class SmtpAuth:
         verdict = await self._legs.judge(AuthOutcome(attempt, AuthResult.FAILURE))
         return verdict.action is Action.CLOSE
 
-    async def _take_back(self) -> End:
+    async def _take_back(self, refused: Verdict) -> End:
         """Refuse what the backend let in; it cannot be undone there but by hanging up."""
         assert self._trial is not None, "what was let in was on trial"
-        await self._say_no(self._trial)
+        if refused.action is Action.DEFER:
+            await self._legs.refuse(_DEFERRED)
+        elif refused.action is Action.REJECT and refused.text:
+            await self._legs.refuse(_REJECTED)
+        else:
+            await self._say_no(self._trial)
         return await self._legs.hang_up()
 
     async def _finish(self, reply: Reply) -> End | None:
@@ -200,8 +209,8 @@ class SmtpAuth:
         if self._attempt is not None:
             verdict = await legs.judge(AuthOutcome(self._attempt, result))
             if result is AuthResult.SUCCESS:
-                if verdict.action >= Action.DECOY:  # the backend said yes, the guard says no
-                    return await self._take_back()
+                if verdict.action >= Action.DEFER:  # the backend said yes, the guard says no
+                    return await self._take_back(verdict)
                 legs.logged_in = True
                 legs.session.authcid = self._attempt.authcid
         elif reply.positive:  # let in on something this side did not read as a credential

@@ -1,0 +1,84 @@
+"""How one hook is doing: what it was asked, what went wrong, and when that is told."""
+
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from math import inf
+from typing import Final
+
+SAID_AGAIN_S: Final = (
+    60.0  # a hook that fails on some calls and not on others is two lines a minute
+)
+WELL_AFTER_S: Final = 60.0  # without a fault, and it is well again
+
+
+class Fault(Enum):
+    """Ways in which a call fails; stable words for `status`."""
+
+    RAISED = "raised"
+    LATE = "late"  # no answer within the deadline
+    RUBBISH = "rubbish"  # what it returned is no answer
+    OFF = "off"  # not asked: too many calls before it have not ended
+
+
+class State(Enum):
+    """What is said of a hook; stable words for the log."""
+
+    OK = "ok"
+    FAILING = "failing"
+    OFF = "off"
+
+
+# Told of a hook's label, its new state, and why; must be quick and must not raise.
+OnState = Callable[[str, State, str], None]
+
+
+class Health:
+    """The state of one hook. All times are by one clock that never goes back, in seconds."""
+
+    def __init__(self, label: str, on_state: OnState) -> None:
+        self.calls = 0
+        self.state = State.OK
+        self.why = ""  # of the last fault
+        self.faults: Counter[Fault] = Counter()
+        self._label = label
+        self._on_state = on_state
+        self._said_at: dict[State, float] = {}
+        self._failed_at = -inf
+
+    def went_well(self, now: float) -> None:
+        """A call was answered."""
+        self.calls += 1
+        if self.state is State.OK:
+            return
+        self.state = State.FAILING  # it is asked again, if it was off
+        if now - self._failed_at >= WELL_AFTER_S:
+            self._become(State.OK, "", now)
+
+    def failed(self, fault: Fault, why: str, now: float) -> None:
+        """A call failed, or was not made."""
+        self.calls += 1
+        self.faults[fault] += 1
+        self._failed_at = now
+        self.why = why
+        state = State.OFF if fault is Fault.OFF else State.FAILING
+        if self.state is not state:
+            self._become(state, why, now)
+
+    def note(self, why: str) -> None:
+        """Tell of what is no fault yet."""
+        self._on_state(self._label, self.state, why)
+
+    def report(self) -> str:
+        """All of it in a few words, for `status`."""
+        failed = self.faults.total()
+        if not failed:
+            return f"ok, {self.calls} calls"
+        kinds = ", ".join(f"{count} {fault.value}" for fault, count in self.faults.items())
+        return f"{self.state.value}, {self.calls} calls, {failed} failed ({kinds}): {self.why}"
+
+    def _become(self, state: State, why: str, now: float) -> None:
+        self.state = state
+        if now - self._said_at.get(state, -inf) >= SAID_AGAIN_S:
+            self._said_at[state] = now
+            self._on_state(self._label, state, why)
