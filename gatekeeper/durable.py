@@ -1,7 +1,7 @@
 """What outlives the process: the Store of the configuration, opened and taken in.
 
 A Store that cannot be used costs the guard its memory and nothing else: it starts without, says so
-once, and goes on in memory.
+once, and goes on in memory. One that can only be read is read.
 
 Half a million bans take seconds to read, in which sessions are served already: the first page is
 taken in before, the others beside them, each in slices short enough for a session's answer to wait
@@ -122,7 +122,7 @@ async def open_store(
     opened = None
     if path is not None:
         try:
-            opened = await SqliteStore.open(path, memory_s)
+            opened = await SqliteStore.open(path, memory_s, on_health)
             restore = Restore(opened, ledger, on_health)
             await restore.begin()
             recall(guard.evidence, await opened.recall(time.time()), guard.now)

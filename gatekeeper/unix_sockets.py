@@ -29,9 +29,9 @@ def listen_at(path: Path) -> socket.socket:
     except PermissionError as error:
         sock.close()
         raise PermissionMissing(f"{path}: may not be made by this user") from error
-    except OSError:
+    except OSError as error:
         sock.close()
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # bind(2) names no file
     return sock
 
 

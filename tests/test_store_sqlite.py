@@ -187,3 +187,39 @@ async def test_close_completes_when_cancelled(tmp_path: Path) -> None:
         scope.cancel()
         await store.aclose()
     assert modes(tmp_path) == {"bans.db": 0o600}, "closing folds the write-ahead log in"
+
+
+async def test_what_can_only_be_read_is_read_and_written_when_it_can_be(tmp_path: Path) -> None:
+    """As on a full disk: SQLite cannot make its -wal file, where here a directory is in the way."""
+    path, obstacle = tmp_path / "bans.db", tmp_path / "bans.db-wal"
+    store = await SqliteStore.open(path, MEMORY_S)
+    await store.record([ban()], NOW)
+    await store.aclose()
+    obstacle.mkdir()
+    health: list[StoreError | None] = []
+    store = await SqliteStore.open(path, MEMORY_S, health.append)
+    assert "unable to open database file" in str(health[-1])
+    assert await store.load(NOW) == [ban()]
+    assert len(await store.ends(NOW)) == 1
+    assert await store.recall(NOW) == []
+    other = ban(Prefix.parse("192.0.2.9"))
+    with pytest.raises(StoreError, match="unable to open database file"):
+        await store.record([other], NOW)
+    with pytest.raises(StoreError, match="unable to open database file"):
+        await store.remember([], NOW)
+    assert await store.load(NOW) == [ban()]
+    assert len(health) == 1
+    obstacle.rmdir()
+    await store.record([other], NOW)
+    assert health[1:] == [None]
+    await store.aclose()
+    store = await SqliteStore.open(path, MEMORY_S)
+    assert await store.load(NOW) == [ban(), other]
+    await store.aclose()
+
+
+async def test_what_is_not_there_cannot_be_read_either(tmp_path: Path) -> None:
+    (tmp_path / "bans.db-wal").mkdir()
+    (tmp_path / "bans.db-journal").mkdir()
+    with pytest.raises(StoreError, match="cannot be used as the database: disk I/O error"):
+        await SqliteStore.open(tmp_path / "bans.db", MEMORY_S)

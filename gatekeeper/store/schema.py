@@ -76,10 +76,8 @@ def prepare(connection: sqlite3.Connection) -> None:
     Raises `sqlite3.DatabaseError` for the file of another program and `OperationalError` for one of
     a newer gatekeeper; both are left as they are.
     """
-    if _one(connection, "SELECT count(*) FROM sqlite_schema") and (
-        _one(connection, "PRAGMA application_id") != APPLICATION_ID
-    ):
-        raise sqlite3.DatabaseError("the database of another program")
+    if _one(connection, "SELECT count(*) FROM sqlite_schema"):
+        _check_owner(connection)
     if _version(connection) == SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -94,6 +92,18 @@ def prepare(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Raises as `prepare` does, and `OperationalError` where that would have something to do."""
+    _check_owner(connection)
+    if _version(connection) != SCHEMA_VERSION:
+        raise sqlite3.OperationalError("it was written by an older gatekeeper")
+
+
+def _check_owner(connection: sqlite3.Connection) -> None:
+    if _one(connection, "PRAGMA application_id") != APPLICATION_ID:
+        raise sqlite3.DatabaseError("the database of another program")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -5,6 +5,9 @@ runs: prefixes are text, instants are Unix time in seconds. Write-ahead logging 
 one writer work at once (https://www.sqlite.org/wal.html); `synchronous=FULL` makes a recorded ban
 survive a power failure, which costs one fsync per batch and none on the path of a verdict.
 
+A file that can be read and not written, as on a full disk, is read all the same: what was banned
+stays so. Each write then tries first to open it properly, and the first that can ends that state.
+
 `gatekeeper.store.schema` has the tables, `gatekeeper.store.memory_rows` what is remembered.
 """
 
@@ -23,13 +26,19 @@ from gatekeeper.errors import StoreError
 from gatekeeper.prefix import Prefix, pack_address
 from gatekeeper.remembered import Memory
 from gatekeeper.store import memory_rows
-from gatekeeper.store.schema import prepare
+from gatekeeper.store.schema import check, prepare
 from gatekeeper.verdict import Reason
 
 Result = TypeVar("Result")
+OnHealth = Callable[[StoreError | None], None]
 
 BUSY_TIMEOUT_S: Final = 5.0  # how long another program, say a backup, may hold the file
 FILE_MODE: Final = 0o600
+
+_OF_WRITING: Final = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+)
+_PRIMARY_CODE: Final = 0xFF  # of an extended one (https://www.sqlite.org/rescode.html)
 
 PAGE: Final = 5_000  # bans read in one go: some 15 ms in the thread, 2 MB as records
 
@@ -58,24 +67,38 @@ class SqliteStore:
     A cancelled call still finishes its work in the thread before it returns.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, memory_s: float) -> None:
+    def __init__(
+        self, path: Path, memory_s: float, connection: sqlite3.Connection, on_health: OnHealth
+    ) -> None:
         self._connection = connection
         self._path = path
         self._memory_s = memory_s
+        self._on_health = on_health
+        self._writable = True
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     @classmethod
-    async def open(cls, path: Path, memory_s: float) -> Self:
+    async def open(
+        cls, path: Path, memory_s: float, on_health: OnHealth = lambda error: None
+    ) -> Self:
         """Open or make the file at `path`; its directory must exist.
 
-        Bans ended more than `memory_s` ago are dropped. Raises `StoreError` where the file cannot
-        be opened or written, is damaged, or belongs to something else.
+        Bans ended more than `memory_s` ago are dropped. Where the file can only be read `on_health`
+        hears why, and None when it can be written. Raises `StoreError` where it cannot be read, is
+        damaged, or belongs to something else.
         """
-
-        def connect() -> sqlite3.Connection:
-            return _translated(path, lambda: _connect(path))
-
-        return cls(await trio.to_thread.run_sync(connect), path, memory_s)
+        try:
+            return cls(path, memory_s, await _opened(path, _connect), on_health)
+        except StoreError as error:
+            if not _is_of_writing(error.__cause__):
+                raise
+            try:
+                store = cls(path, memory_s, await _opened(path, _connect_to_read), on_health)
+            except StoreError:
+                raise error from error.__cause__
+            store._writable = False
+            on_health(error)
+            return store
 
     async def load(self, now: float, after: Ban | None = None) -> list[Ban]:
         """See `gatekeeper.abc.Store.load`; pages of at most `PAGE`."""
@@ -89,6 +112,7 @@ class SqliteStore:
     async def record(self, changes: Sequence[BanChange], now: float) -> None:
         """See `gatekeeper.abc.Store.record`; one transaction."""
         oldest = now - self._memory_s
+        await self._be_writable()
         await self._in_thread(lambda: _write(self._connection, changes, now, oldest))
 
     async def recall(self, now: float) -> list[Memory]:
@@ -102,6 +126,7 @@ class SqliteStore:
             with _transaction(self._connection):
                 memory_rows.write(self._connection, memories, now)
 
+        await self._be_writable()
         await self._in_thread(write)
 
     async def aclose(self) -> None:
@@ -109,10 +134,29 @@ class SqliteStore:
         with trio.CancelScope(shield=True):
             await self._in_thread(self._connection.close)
 
+    async def _be_writable(self) -> None:
+        """Raises `StoreError`; then it can be read as before."""
+        if self._writable:
+            return
+
+        def reopen() -> None:
+            connection = _connect(self._path)
+            self._connection.close()
+            self._connection = connection
+
+        await self._in_thread(reopen)
+        if not self._writable:  # nor has another write been here meanwhile
+            self._writable = True
+            self._on_health(None)
+
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await trio.to_thread.run_sync(
             lambda: _translated(self._path, work), limiter=self._one_at_a_time
         )
+
+
+async def _opened(path: Path, connect: Callable[[Path], sqlite3.Connection]) -> sqlite3.Connection:
+    return await trio.to_thread.run_sync(lambda: _translated(path, lambda: connect(path)))
 
 
 def _translated(path: Path, work: Callable[[], Result]) -> Result:
@@ -149,6 +193,31 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """As it was when it was last closed: what a crash left in the -wal file is not seen, for to
+    read that SQLite wants to write beside it."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro&immutable=1",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        check(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_of_writing(error: BaseException | None) -> bool:
+    """Whether a file that could not be opened may be fit to be read: nobody else has it locked, and
+    it is not damaged."""
+    if isinstance(error, sqlite3.OperationalError):
+        return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _OF_WRITING
+    return isinstance(error, OSError)
 
 
 def _select(connection: sqlite3.Connection, oldest: float, after: Ban | None) -> list[Ban]:
