@@ -99,7 +99,7 @@ class DnsServer:
 
 
 @asynccontextmanager
-async def dns_server() -> AsyncIterator[DnsServer]:
+async def dns_server(*, tcp: bool = True) -> AsyncIterator[DnsServer]:
     """A server for the block."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
@@ -108,6 +108,9 @@ async def dns_server() -> AsyncIterator[DnsServer]:
         server = DnsServer(Endpoint("127.0.0.1", port))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server._serve_udp, udp)
-            await nursery.start(trio.serve_listeners, server._serve_tcp, [listener])
+            if tcp:
+                await nursery.start(trio.serve_listeners, server._serve_tcp, [listener])
+            else:
+                await listener.aclose()
             yield server
             nursery.cancel_scope.cancel()

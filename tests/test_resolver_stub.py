@@ -60,6 +60,17 @@ async def test_a_truncated_answer_comes_whole_by_tcp() -> None:
 
 
 @virtual_time
+async def test_a_truncated_answer_that_tcp_does_not_complete_is_none() -> None:
+    """As of rbldnsd, which has no TCP: half an answer must not be read as a whole one."""
+    async with dns_server(tcp=False) as server:
+        furnish(server)
+        server.manners["listed.example"] = Manner.TRUNCATED
+        stub = StubResolver((server.endpoint,), DEADLINE_S)
+        assert (await failure(stub, LISTED)).endswith("Connection refused")
+    assert set(server.asked) == {("listed.example", "udp")}
+
+
+@virtual_time
 async def test_more_records_than_anybody_needs_are_a_failure() -> None:
     async with dns_server() as server:
         server.records["many.example"] = [

@@ -24,7 +24,10 @@ ZONES = {
     "v6.rbl.example": ("ip6trie", ":127.0.0.4:\n2001:db8:0:1::/64\n"),
     "wl.rbl.example": ("ip4set", f"{TEST_ENTRY}203.0.113.9 :127.0.5.3:\n"),
     "everybody.rbl.example": ("ip4set", f":127.0.0.2:\n{ALL}"),
+    "mistyped.rbl.example": ("ip4set", f":127.255.255.252:\n{ALL}"),
     "refused.rbl.example": ("ip4set", f":127.255.255.254:\n{ALL}"),
+    "flooded.rbl.example": ("ip4set", f":127.255.255.255:\n{ALL}"),
+    "uribl.rbl.example": ("ip4set", f":127.0.0.1:\n{ALL}"),
     "rewritten.rbl.example": ("ip4set", f":192.0.2.80:\n{ALL}"),
 }
 SILENT, FAILING, LONG = "silent.rbl.example", "failing.rbl.example", "long.rbl.example"
