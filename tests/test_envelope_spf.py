@@ -203,6 +203,25 @@ async def test_what_is_too_long_is_an_error(record: str) -> None:
     assert await result(zone(record)) is SpfResult.PERMERROR
 
 
+async def test_records_that_are_too_long_together_are_an_error() -> None:
+    long = "v=spf1 " + "ip4:192.0.2.1 " * 280 + "?all"
+    names = [f"w{number}.example" for number in range(4)]
+    dns = zone("v=spf1 " + " ".join(f"include:{name}" for name in names[:3]) + " -all")
+    for name in names:
+        dns.put(name, long, type_=TXT)
+    assert await result(dns) is SpfResult.FAIL
+    dns.put("b.example", "v=spf1 " + " ".join(f"include:{one}" for one in names), type_=TXT)
+    assert await result(dns) is SpfResult.PERMERROR
+
+
+async def test_hosts_with_very_many_addresses_are_an_error() -> None:
+    dns = zone("v=spf1 a:m0.example a:m1.example a:m2.example a:m3.example -all")
+    for number in range(4):
+        addresses = [f"192.0.{number}.{last}" for last in range(255)]
+        dns.put(f"m{number}.example", *addresses)
+    assert await result(dns) is SpfResult.PERMERROR
+
+
 async def test_a_record_that_is_no_ascii_is_an_error() -> None:
     assert await result(zone("v=spf1 a:bücher.example -all")) is SpfResult.PERMERROR
 

@@ -22,9 +22,13 @@ from gatekeeper.findings import SpfResult
 from gatekeeper.policy.domain_names import dns_name, sender_domain
 from gatekeeper.records import Question, RecordType
 
-THREADS: Final = 16  # they wait for DNS, mostly; about 100 KB each while in use
+THREADS: Final = 16  # they wait for DNS, mostly
 MAX_QUESTIONS: Final = 40  # 10 terms (RFC 7208 4.6.4), some of them `mx` with their hosts
-MAX_RECORD_OCTETS: Final = 4096  # RFC 7208 3.4 wants less than 450; evaluating takes linear time
+# RFC 7208 3.4 wants records of less than 450 octets. Evaluating takes the interpreter from the
+# event loop, in time that is linear in what there is of records and of addresses in answers.
+MAX_RECORD_OCTETS: Final = 4096
+MAX_RECORDS_OCTETS: Final = 12_000  # of all records that one includes
+MAX_ANSWERS: Final = 1_000  # addresses and names, of all questions
 MAX_TERM_OCTETS: Final = 300  # a domain has 253; pyspf's patterns take the square of a term's time
 MAX_MACRO_CHARACTERS: Final = 256  # of a local part, or of EHLO: records may repeat them
 MAX_NAME_OCTETS: Final = 253  # RFC 1035 2.3.4, in text
@@ -113,6 +117,9 @@ class Evaluation:
 
     async def ask(self, question: Question) -> tuple[str, ...] | None:
         """The records of `question`; None where there is no answer by the deadline."""
+        known = self.resolver.known(question)
+        if known is not None:
+            return known.records
         with trio.move_on_at(self.deadline):
             try:
                 return (await self.resolver.resolve(question)).records
@@ -159,6 +166,7 @@ class _Query(spf.query):  # type: ignore[misc]  # it is untyped
         # It would cut the sender at its first "@", which a quoted local part may hold.
         self.l, self.o, self.d = local, domain, domain
         self._evaluation = evaluation
+        self._octets = self._answers = 0
 
     def dns(
         self, name: str, qtype: str, cnames: object = None, ignore_void: bool = False
@@ -171,6 +179,9 @@ class _Query(spf.query):  # type: ignore[misc]  # it is untyped
             return []
         type_ = RecordType(qtype)
         found = [_as_pyspf(type_, text) for text in self._evaluation.records(Question(name, type_))]
+        self._answers += len(found)
+        if self._answers > MAX_ANSWERS:
+            raise spf.PermError("too many answers")
         if not found and not ignore_void:
             self.void_lookups += 1
             if self.void_lookups > spf.MAX_VOID_LOOKUPS:
@@ -180,11 +191,15 @@ class _Query(spf.query):  # type: ignore[misc]  # it is untyped
     def dns_spf(self, domain: str) -> str | None:
         """The record of a domain, as pyspf finds it. Raises its `PermError` beyond our bounds."""
         record: str | None = super().dns_spf(domain)
-        if record is not None and (
-            len(record) > MAX_RECORD_OCTETS
-            or any(len(term) > MAX_TERM_OCTETS for term in record.split(" "))
-        ):
-            raise spf.PermError("the record is too long")
+        if record is not None:
+            self._octets += len(record)
+            longest = max(map(len, record.split(" ")))
+            if (
+                len(record) > MAX_RECORD_OCTETS
+                or self._octets > MAX_RECORDS_OCTETS
+                or longest > MAX_TERM_OCTETS
+            ):
+                raise spf.PermError("the record is too long")
         return record
 
     def get_explanation(self, spec: str) -> None:
