@@ -218,6 +218,20 @@ class Names(Protocol):
         ...
 
 
+class Messenger(Protocol):
+    """Takes notices to the operator."""
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+        ...
+
+    async def send(self, body: bytes, *, patient: bool = True) -> None:
+        """Hand over one notice, in its own bounded time; where not `patient`, what may be tried
+        again is tried once. Raises `DeliveryError`."""
+        ...
+
+
 class Judge(Protocol):
     """The one seam between sessions and policy; it may be local or, later, over a socket."""
 

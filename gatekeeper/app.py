@@ -19,7 +19,6 @@ from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.breaker_watch import BreakerWatch
-from gatekeeper.chronicle import Chronicle
 from gatekeeper.console import Console
 from gatekeeper.control import SOCKET_NAME
 from gatekeeper.control import serve as serve_control
@@ -33,8 +32,8 @@ from gatekeeper.health import Health
 from gatekeeper.hooking import Hooking, end_despite_threads
 from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
-from gatekeeper.log import stderr_log
 from gatekeeper.metrics.readings import Parts
+from gatekeeper.overview import Overview
 from gatekeeper.pausing import Pause
 from gatekeeper.policy.domains import Domains
 from gatekeeper.policy.mailboxes import canonical_domain
@@ -58,7 +57,7 @@ from gatekeeper.startup import (
 )
 from gatekeeper.stuck import Lookout
 from gatekeeper.systemd import Notifier
-from gatekeeper.tally import Tally
+from gatekeeper.telling import Telling
 from gatekeeper.verdict import Reason
 from gatekeeper.web import WebServer
 from gatekeeper.web_routes import site
@@ -105,10 +104,10 @@ class App:
         self._started_at = time.time()
         self._boot_at = self._started_at - time.monotonic()
         self._notifier = Notifier.of()
-        self._log = stderr_log()
-        self._tally = Tally()
+        self._telling = Telling(lambda: self._services)
+        self._log, self._tally = self._telling.log, self._telling.tally
         self._stage = Stage.STARTING
-        self._chronicle = Chronicle(self._log, self._tally)
+        told = self._chronicle = self._telling.chronicle
         self._health = Health(self._chronicle.health)
         self._table = SessionTable(self._chronicle.session, self._chronicle.fault)
         self._readiness = Readiness()
@@ -120,8 +119,9 @@ class App:
             on_end=self._table.remove,
             on_fault=self._table.fault,
         )
-        never = never_banned(settings)
-        self._ledger = Ledger(settings.policy, never, time.time, block=settings.block)
+        self._ledger = Ledger(
+            settings.policy, never_banned(settings), time.time, block=settings.block
+        )
         self._guard = Guard(
             settings,
             self._ledger,
@@ -131,7 +131,6 @@ class App:
             on_verdict=self._chronicle.verdict,
             on_lock=self._chronicle.lock,
         )
-        told = self._chronicle
         self._guard.on_judged = self._tally.judged
         self._breaker = BreakerWatch(
             self._guard.banning, self._steady, told.breaker, told.breaker_closed
@@ -178,10 +177,8 @@ class App:
             on_health=self._health.of("store"),
         )
         outer.start_soon(self._take_in, restore)
-        outer.start_soon(self._hooks.run)
-        outer.start_soon(store_follows.run)
-        outer.start_soon(remembering.run)
-        outer.start_soon(self._enforcement.run)
+        for follower in (store_follows, remembering, self._enforcement, self._hooks, self._telling):
+            outer.start_soon(follower.run)
         pause = Pause(
             self._enforcement.enforcer,
             (self._guard.suspend, self._idlers.suspend),
@@ -189,19 +186,20 @@ class App:
             on_begin=self._chronicle.paused,
             on_end=self._chronicle.resumed,
         )
-        outer.start_soon(pause.run)
-        outer.start_soon(self._breaker.run)
-        outer.start_soon(self._dns.resolver.run)
-        outer.start_soon(self._domains.run)
+        for watch in (pause, self._breaker, self._dns.resolver, self._domains):
+            outer.start_soon(watch.run)
         console = self._console(pause)
-        outer.start_soon(self._web.run, site(self._parts(console, store_follows)))
+        parts = self._parts(console, store_follows)
+        overview = Overview(parts, self._steady)
+        outer.start_soon(overview.run)
+        outer.start_soon(self._web.run, site(parts))
         outer.start_soon(self._notifier.run, console.line)
         with trio.move_on_after(DOMAINS_WAIT_S):
             await self._domains.looked.wait()
         with trio.move_on_after(BANS_WAIT_S):
             await self._enforcement.filled.wait()
         path = self._settings.run_dir / SOCKET_NAME
-        await outer.start(serve_control, path, console.control(), self._log)
+        await outer.start(serve_control, path, console.control(overview.verbs()), self._log)
         async with trio.open_nursery() as sessions:
             await self._accept_until_stopped(sessions, signals)
             await self._drain()
@@ -240,6 +238,7 @@ class App:
             live=self._live,
             reload=self._reload,
             started_at=self._started_at,
+            herald=self._telling.herald,
         )
 
     async def _take_in(self, restore: Restore) -> None:
@@ -330,6 +329,7 @@ class App:
         self._dns.reconfigure(settings)
         self._domains.reconfigure(settings.domains.root)
         self._idlers.reconfigure(settings)
+        self._telling.reconfigure(services)
         self._ledger.spare(never_banned(settings))
         self._ledger.block(settings.block)
         self._enforcement.reconfigure(settings)
@@ -339,7 +339,7 @@ class App:
         self._log.event("reloaded", files=len(settings.files))
 
     def _build_services(self) -> dict[str, Service]:
-        self._services.watch(self._tally.backend)
+        self._services.watch(self._chronicle.backend)
         return {
             listener.name: self._services.service(
                 listener,

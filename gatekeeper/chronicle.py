@@ -6,11 +6,15 @@ clear.
 """
 
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import trio
 
+from gatekeeper import notices
 from gatekeeper.abc import BanChange
+from gatekeeper.backend_watch import BackendWatch
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.errors import GatekeeperError
 from gatekeeper.events import (
@@ -29,10 +33,11 @@ from gatekeeper.events import (
 )
 from gatekeeper.hooks.health import State
 from gatekeeper.log import Log
+from gatekeeper.notices import Notice
 from gatekeeper.policy.breaker import Trip
 from gatekeeper.prefix import Prefix
 from gatekeeper.reconciling import Repair
-from gatekeeper.remembered import AccountLock
+from gatekeeper.remembered import AccountLock, LockKind
 from gatekeeper.sessions import End, Session
 from gatekeeper.tally import Tally
 from gatekeeper.verdict import PASS, Reason, Verdict
@@ -43,12 +48,21 @@ _BY_ITS_DOMAIN: Final = frozenset(
 )
 
 
+def _nobody(_notice: Notice) -> None:
+    """Nobody is told."""
+
+
 class Chronicle:
     """Turns what happened into log events, and has `tally` count what there is too much of."""
 
-    def __init__(self, log: Log, tally: Tally | None = None) -> None:
+    def __init__(
+        self, log: Log, tally: Tally | None = None, tell: Callable[[Notice], None] = _nobody
+    ) -> None:
+        """`tell` hears what an operator should know at once; each has its line of the log, too."""
         self._log = log
         self._tally = tally or Tally()
+        self._tell = tell
+        self._backends = BackendWatch(self._backend)
 
     def session(self, session: Session) -> None:
         """A session is over."""
@@ -110,13 +124,13 @@ class Chronicle:
         )
 
     def lock(self, lock: AccountLock, account: str) -> None:
-        """An account is held back, because of how it behaves."""
-        self._log.warning(
-            "account-held",
-            why=lock.note,
-            for_s=None if lock.until is None else round(lock.until - lock.since),
-            user=account,
-        )
+        """An account is held back, because of how it behaves, or strangers are kept off it."""
+        for_s = None if lock.until is None else round(lock.until - lock.since)
+        if lock.kind is LockKind.LANE:
+            self._log.warning("account-lane-locked", for_s=for_s, user=account)
+        else:
+            self._log.warning("account-held", why=lock.note, for_s=for_s, user=account)
+        self._tell(notices.account_locked(lock, account))
 
     def ban(self, change: BanChange, sessions_ended: int) -> None:
         """A ban was made or lifted. Imported ones come by ten thousands, and what is asked on the
@@ -152,10 +166,12 @@ class Chronicle:
             around=figures.around,
             accounts=figures.accounts,
         )
+        self._tell(notices.breaker_opened(trip))
 
     def breaker_closed(self, withheld: int) -> None:
         """Rules ban again; how many bans were not made since the start."""
         self._log.event("breaker", state="closed", withheld=withheld)
+        self._tell(notices.breaker_closed(withheld))
 
     def paused(self, seconds: float, note: str) -> None:
         """Nothing is enforced for a time."""
@@ -192,6 +208,7 @@ class Chronicle:
             self._log.warning("zone-off", zone=zone, why=why)
         else:
             self._log.event("zone-on", zone=zone)
+        self._tell(notices.zone(zone, why))
 
     def domains(self, path: str, why: str) -> None:
         """A part of the domains' files is of no use, or is again, where `why` is empty."""
@@ -217,6 +234,31 @@ class Chronicle:
             self._log.event("health", part=part, state="ok")
         else:
             self._log.warning("health", part=part, state=str(error))
+        why = "" if error is None else str(error) or type(error).__name__
+        self._tell(notices.part(part, why))
+
+    def backend(self, name: str, seconds: float, why: str) -> None:
+        """A connection to a backend was made, or not, and why (`upstream.OnOpen`)."""
+        self._tally.backend(name, seconds, why)
+        self._backends.opened(name, why)
+
+    def _backend(self, name: str, why: str) -> None:
+        if why:
+            self._log.warning("backend", state="away", name=name, why=why)
+        else:
+            self._log.event("backend", state="back", name=name)
+        self._tell(notices.backend(name, why))
+
+    def certificate(self, path: Path, left_s: float, good: bool) -> None:
+        """A certificate in use ends soon or has ended; or it is good again."""
+        days = round(left_s / 86400.0, 1)
+        if good:
+            self._log.event("certificate", state="renewed", left_days=days, path=path)
+            self._tell(notices.certificate_renewed(str(path), left_s))
+        else:
+            state = "expires" if left_s > 0 else "expired"
+            self._log.warning("certificate", state=state, left_days=days, path=path)
+            self._tell(notices.certificate(str(path), left_s))
 
 
 def _of_hooks(client: Client, verdict: Verdict = PASS) -> dict[str, object]:

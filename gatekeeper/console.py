@@ -9,10 +9,13 @@ from gatekeeper import __version__
 from gatekeeper.account_verbs import AccountVerbs
 from gatekeeper.ban_verbs import BanVerbs
 from gatekeeper.control import Control
+from gatekeeper.control_words import Verb
 from gatekeeper.enforcement import Enforcement
 from gatekeeper.explain import Explain
 from gatekeeper.guard import Guard
 from gatekeeper.ledger import Ledger
+from gatekeeper.notify import Herald
+from gatekeeper.notify_verbs import notify_verbs
 from gatekeeper.pausing import Pause
 from gatekeeper.reloading import reload_verb
 from gatekeeper.safety_verbs import SafetyVerbs
@@ -34,9 +37,10 @@ class Console:
     live: Callable[[], Mapping[str, object]]
     reload: Callable[[], Awaitable[str]]
     started_at: float
+    herald: Herald
 
-    def control(self) -> Control:
-        """The verbs."""
+    def control(self, more: Mapping[str, Verb]) -> Control:
+        """The verbs, and `more` of what lies above the console."""
         enforcer = self.enforcement.enforcer
         accounts = AccountVerbs(self.guard, self.table)
         explain = Explain(self.guard, self.ledger, enforcer, accounts)
@@ -53,6 +57,8 @@ class Console:
                 **safety.verbs(),
                 **bans.verbs(),
                 **reload_verb(self.reload),
+                **notify_verbs(self.herald),
+                **more,
             },
         )
 
@@ -67,6 +73,7 @@ class Console:
             "sessions": len(self.table),
             "bans": len(self.ledger),
             **self.guard.report(),
+            "notices": self.herald.report(),
             **self.live(),
             **self.enforcement.report(),
         }

@@ -154,6 +154,8 @@ class Guard:
             verdict, seen = self._after_early_talk(client, verdict, where, now)
         if seen.lock is not None and isinstance(event, AuthOutcome | RcptOutcome):
             self._on_lock(seen.lock, event.attempt.authcid)
+        if self.evidence.logins.besieged is not None:
+            self._tell_siege(event)
         if verdict.ban:
             verdict = self._ban(event, client, verdict, seen.facts, now)
         return self._told(event, client, seen, verdict, where, now)
@@ -171,6 +173,14 @@ class Guard:
         if isinstance(event, RcptAttempt):
             seen = self._by_domain(seen, event, client)
         return seen.facts._replace(tags=client.marks.tags)
+
+    def _tell_siege(self, event: JudgedEvent) -> None:
+        """Of an account that strangers have begun to be kept off."""
+        logins = self.evidence.logins
+        lock, logins.besieged = logins.besieged, None
+        attempt = event.attempt if isinstance(event, AuthOutcome) else event
+        if lock is not None and isinstance(attempt, AuthAttempt):
+            self._on_lock(lock, attempt.authcid)
 
     @property
     def now(self) -> float:

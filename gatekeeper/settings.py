@@ -208,14 +208,22 @@ class HttpSettings:
     bind: WebBind | None = None  # nowhere where None
 
 
-WebBind = Endpoint | Path  # an address of loopback, or a Unix socket
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """A web service that notices are posted to."""
+
+    url: Secret = field(compare=False)  # https; many services have their secret in it
+    authorization: Secret | None = field(default=None, compare=False)  # the field's whole value
+    ca: Path | None = None  # the system's store where None
 
 
 @dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """Where metrics, health and the status page are served (`gatekeeper.web`)."""
+class NotifySettings:
+    """Who is told what an operator should know at once (`gatekeeper.notices`)."""
 
-    bind: WebBind | None = None  # nowhere where None
+    program: Path | None = None
+    webhook: WebhookSettings | None = None
+    deadline_s: float = 10.0  # for the program; for each try at the web service
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,4 +332,5 @@ class Settings:
     domains: DomainsSettings = field(default_factory=DomainsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     hooks: HookSettings = field(default_factory=HookSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     files: tuple[Path, ...] = ()  # what was read, for `check` and the log

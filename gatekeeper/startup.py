@@ -18,6 +18,7 @@ from gatekeeper.enforce.transparent import spawn_keeper, targets
 from gatekeeper.envelope.screen import EnvelopeScreen
 from gatekeeper.errors import EnforcerError, PermissionMissing
 from gatekeeper.events import AuthAttempt, Client, JudgedEvent, Listing, MailProtocol
+from gatekeeper.messengers import messengers
 from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
@@ -224,6 +225,7 @@ class Services:
         pairs = [*settings.tls.pairs, *(pair for sni in settings.tls.sni for pair in sni.pairs)]
         # Of those in use: the files may be newer.
         self.certificate_ends = {pair.certificate: ends_at(pair.certificate) for pair in pairs}
+        self.messengers = messengers(settings.notify)
         around = near(settings)
         self._backends = {name: Backend(each, around) for name, each in settings.backends.items()}
         known = {} if earlier is None else earlier.likenesses

@@ -93,6 +93,7 @@ LEVELS: Final = {
     "listening": 5,
     "reloading": 5,
     "startup": 5,
+    "telling": 5,
     "enforcement": 5,
     "console": 5,
     "overview": 5,

@@ -14,7 +14,7 @@ import trio
 from click.testing import CliRunner
 from rig_ends import HOSTNAME, SNI_NAME, Peer, authority
 
-from gatekeeper import app as module
+from gatekeeper import telling
 from gatekeeper.app import App
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.cli import cli
@@ -186,7 +186,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     @asynccontextmanager
     async def running() -> AsyncIterator[Running]:
         log, peers, ended = Lines(), list[Peer](), trio.Event()
-        monkeypatch.setattr(module, "stderr_log", lambda: Log(log.write))
+        monkeypatch.setattr(telling, "stderr_log", lambda: Log(log.write))
         listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
         for sock in listening:
             sock.setblocking(False)

@@ -20,6 +20,7 @@ from gatekeeper.settings import (
     HttpSettings,
     LimitSettings,
     ListenerSettings,
+    NotifySettings,
     PolicySettings,
     Settings,
     SniSettings,
@@ -32,7 +33,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "config.md"
 PAIR: Names = {"pairs": ["certificate", "private_key"]}
 
 NOT_TOP_LEVEL = ["tls", "listeners", "backends", "enforce", "store", "policy", "limits", "files"]
-NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl", "domains", "http"]
+NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl", "domains", "http", "notify"]
 
 # Section of the document, record, and the fields whose keys have other names.
 SECTIONS: list[tuple[str, type, Names]] = [
@@ -46,6 +47,14 @@ SECTIONS: list[tuple[str, type, Names]] = [
     ("`[[dnsbl]]`", DnsblSettings, {}),
     ("`[domains]`", DomainsSettings, {}),
     ("`[http]`", HttpSettings, {}),
+    (
+        "`[notify]`",
+        NotifySettings,
+        {
+            "program": ["exec"],
+            "webhook": ["webhook", "webhook_authorization", "webhook_ca"],
+        },
+    ),
     ("`[policy]`", PolicySettings, {}),
     ("`[account.NAME]`", AccountSettings, {}),
     ("`[limits]`", LimitSettings, {}),

@@ -21,11 +21,13 @@ from gatekeeper.cli.explain import explain
 from gatekeeper.cli.import_bans import crowdsec, fail2ban, list_
 from gatekeeper.cli.import_logs import import_
 from gatekeeper.cli.man import completion, man
+from gatekeeper.cli.notify import notify
 from gatekeeper.cli.options import config_option
 from gatekeeper.cli.safety import breaker, pause, resume
 from gatekeeper.cli.service import kernel_options, reload
 from gatekeeper.cli.sessions import kick, status, who
 from gatekeeper.cli.simulate import simulate
+from gatekeeper.cli.top import top
 from gatekeeper.cli.transparent import transparent
 from gatekeeper.errors import GatekeeperError
 
@@ -130,6 +132,8 @@ cli.add_command(pause)
 cli.add_command(resume)
 cli.add_command(breaker)
 cli.add_command(status)
+cli.add_command(top)
+cli.add_command(notify)
 cli.add_command(reload)
 cli.add_command(kernel_options)
 cli.add_command(import_)

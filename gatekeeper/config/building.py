@@ -29,6 +29,7 @@ from gatekeeper.settings import (
     ListenerSettings,
     ListKind,
     Mode,
+    NotifySettings,
     OnError,
     PolicySettings,
     Settings,
@@ -37,6 +38,7 @@ from gatekeeper.settings import (
     TlsMode,
     TlsSettings,
     Treatment,
+    WebhookSettings,
 )
 from gatekeeper.verdict import Reason
 
@@ -97,6 +99,7 @@ def build(top: Section, files: tuple[Path, ...]) -> Settings:
         domains=_domains(top.section("domains")),
         http=_http(top.section("http")),
         hooks=_hooks(top),
+        notify=_notify(top.section("notify")),
         files=files,
     )
     top.done()
@@ -166,17 +169,17 @@ def _enforce(section: Section) -> EnforceSettings:
     defaults = EnforceSettings()
     settings = EnforceSettings(
         nft=section.take("nft", values.boolean, defaults.nft),
+        kernel_socket=section.take("kernel_socket", values.path, defaults.kernel_socket),
         syn_rate=section.take("syn_rate", values.count, defaults.syn_rate),
         syn_burst=section.take("syn_burst", values.count, defaults.syn_burst),
-        kernel_socket=section.take("kernel_socket", values.path, defaults.kernel_socket),
         xdp=section.each("xdp", values.interface),
     )
     if settings.xdp and not settings.nft:
         section.blame("xdp", "needs nft = true: XDP is the short cut, nftables the rule")
-    section.done()
-    return settings
     if settings.kernel_socket is not None and not settings.nft:
         section.blame("kernel_socket", "needs nft = true")
+    section.done()
+    return settings
 
 
 def _store(section: Section, state_dir: Path) -> StoreSettings:
@@ -247,6 +250,23 @@ def _hooks(top: Section) -> HookSettings:
         files=section.each("files", values.path),
         deadline_s=section.take("deadline", values.positive(values.seconds), defaults.deadline_s),
         on_error=section.take("on_error", values.choice(OnError), defaults.on_error),
+    )
+    section.done()
+    return settings
+
+
+def _notify(section: Section) -> NotifySettings:
+    defaults = NotifySettings()
+    url = section.take("webhook", values.webhook_url, None)
+    authorization = section.take("webhook_authorization", values.secret_line, None)
+    ca = section.take("webhook_ca", values.path, None)
+    for key in ("webhook_authorization", "webhook_ca"):
+        if section.has(key) and not section.has("webhook"):
+            section.blame(key, "there is no webhook that it could be for")
+    settings = NotifySettings(
+        program=section.take("exec", values.program, None),
+        webhook=None if url is None else WebhookSettings(url, authorization, ca),
+        deadline_s=section.take("deadline", values.positive(values.seconds), defaults.deadline_s),
     )
     section.done()
     return settings

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 from gatekeeper.config.durations import parse_duration
 from gatekeeper.config.reading import Value
@@ -26,10 +27,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it stands in lo
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # RFC 1035 2.3.4: 63 octets
 _HOST: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _INTERFACE: Final = re.compile(r"(?!\.{1,2}$)[!-+\-.0-9;-~]{1,15}")  # "," is between them
+_URL: Final = re.compile(r"[!-~]{1,2048}")
 _WILDCARDS: Final = ("*", "")
 
 _KEY: Final = re.compile(r"[A-Za-z0-9]{1,63}")
 DNS_PORT: Final = 53
+MAX_SECRET_OCTETS: Final = 4096  # a signed token is a kilobyte or two
 DQS_DOMAIN: Final = ".dq.spamhaus.net"
 LONGEST_ZONE: Final = 125  # with 64 of IPv6 nibbles and a key it is a name still (RFC 1035 2.3.4)
 
@@ -194,6 +197,16 @@ def path(value: Value) -> Path:
     return value.at.file.absolute().parent / word
 
 
+def program(value: Value) -> Path:
+    """A file that may be executed, without arguments."""
+    where = path(value)
+    if not where.is_file():
+        raise ValueError(f"{where}: no such program; arguments are not taken, write a script")
+    if not where.stat().st_mode & 0o111:
+        raise ValueError(f"{where}: it may not be executed: chmod +x")
+    return where
+
+
 def prefix(value: Value) -> Prefix:
     """`ADDRESS` or `ADDRESS/LENGTH`."""
     return Prefix.parse(text(value))
@@ -207,6 +220,32 @@ def bind_endpoint(value: Value) -> Endpoint:
         raise ValueError(f'write "0.0.0.0:{port}" for IPv4 and "[::]:{port}" for IPv6')
     _require_address(host, word)
     return Endpoint(host, port)
+
+
+def webhook_url(value: Value) -> Secret:
+    """An `https://` address, which is never repeated: it may hold a secret."""
+    word = text(value)
+    try:
+        parts = urlsplit(word)
+        usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not _URL.fullmatch(word) or "@" in parts.netloc or parts.fragment:
+        raise ValueError('wants "https://HOST/PATH", without a user name and without spaces')
+    return Secret(word.encode())
+
+
+def secret_line(value: Value) -> Secret:
+    """A file that holds one line, which is never repeated."""
+    where = path(value)
+    try:
+        with where.open("rb") as file:
+            octets = file.read(MAX_SECRET_OCTETS + 1).strip()
+    except OSError as error:
+        raise ValueError(f"{where}: {error.strerror}") from error
+    if not re.fullmatch(rb"[!-~]([ -~]*[!-~])?", octets) or len(octets) > MAX_SECRET_OCTETS:
+        raise ValueError(f"{where}: wants one line of printable ASCII, not empty")
+    return Secret(octets)
 
 
 def web_bind(value: Value) -> WebBind:

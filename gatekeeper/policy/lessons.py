@@ -169,7 +169,10 @@ class Lessons:
         hidden = credential.password is None
         guess = mixed(place.source, credential.account) if hidden else credential.pair
         if account.guessed(guess, now) >= self._logins.settings.lane_guesses:
-            account.lane_until = now + self._logins.settings.lane_lock_s
+            until = now + self._logins.settings.lane_lock_s
+            if account.lane_until <= now:
+                self._logins.besieged = AccountLock(account.key, LockKind.LANE, now, until)
+            account.lane_until = until
             self._logins.changes.lock(account.key, LockKind.LANE)
 
     def _learn(self, account: Account, now: float, *, new: bool, stranger: bool) -> None:

@@ -69,6 +69,9 @@ class Logins:
         self.newcomers = Learning(NEWCOMERS)
         self.outages = OutageWatch()
         self.changes = Changes()
+        self.besieged: AccountLock | None = (
+            None  # what the last guess began; whoever tells takes it
+        )
         self._account_secret = account_secret
         self._password_secret = password_secret
         self.bad_pairs = BadPairs(settings.repeat_window_s)
