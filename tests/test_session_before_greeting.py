@@ -224,6 +224,21 @@ async def test_nobody_is_remembered_where_each_connection_is_to_wait() -> None:
         assert rig.service.entrance.report() == {"waiting": 0, "passed": 0}
 
 
+@virtual_time
+async def test_early_talk_is_seen_even_where_the_judge_holds_the_client_up_beyond_the_wait() -> (
+    None
+):
+    judge = refusing()
+    judge.answers[ClientListed] = Verdict(Action.DELAY, Reason.DNS_LISTED, delay_s=2 * WAIT_S)
+    async with port_25(judge=judge, screen=Screen(LISTED)) as rig:
+        talk = await rig.connect()
+        await trio.sleep(WAIT_S + 1)
+        await talk.client.send(b"EHLO bot\r\n")
+        await talk.client.hear(SYNCHRONISATION)
+        assert rig.service.entrance is not None
+        assert rig.service.entrance.report() == {"waiting": 0, "passed": 0}
+
+
 @pytest.mark.parametrize("how", ["leaves", "resets"])
 @virtual_time
 async def test_a_client_that_goes_while_it_waits_costs_the_backend_nothing(how: str) -> None:

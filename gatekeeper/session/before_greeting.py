@@ -56,6 +56,7 @@ class _Doorstep:
         self._gone: ChannelError | None = None
 
     async def run(self) -> Verdict:
+        """The verdict. Raises `ChannelError` where the client has gone."""
         service, client = self._dialogue.service, self._dialogue.session.client
         questions: list[Callable[[], Awaitable[None]]] = []
         if service.screen is not None and not ignored(Reason.DNS_LISTED, service.settings):
@@ -135,29 +136,32 @@ class _Doorstep:
                 verdict = await self._dialogue.judge(self._found.pop(0))
                 if verdict.action > Action.DELAY:
                     return verdict
-            if until is not None and trio.current_time() >= until:
-                self._entrance.has_waited(
-                    self._dialogue.session.client, self._dialogue.service.settings
-                )
-                until = None
             if until is None and not self._asking:
                 break
-            with trio.CancelScope(deadline=inf if until is None else until) as self._pause:
-                if until is None:
+            if until is not None:
+                until = None if await self._watch(started, until) else until
+            else:
+                with trio.CancelScope() as self._pause:
                     await trio.sleep_forever()
-                if await self._speaks(started):
-                    until = None
         return PASS
 
-    async def _speaks(self, started: float) -> bool:
-        """Wait for the client to speak, and note that; False where it has gone instead."""
-        try:
-            octets = await self._dialogue.client.peek(1, inf)
-        except ChannelError as error:
-            self._gone = error
+    async def _watch(self, started: float, until: float) -> bool:
+        """Watch the client until the instant `until` or an answer comes; whether that is over: it
+        has spoken, or gone, or waited. What it said is seen even when `until` has passed already,
+        as after a delay of the judge's."""
+        with trio.CancelScope(deadline=until) as self._pause:
+            try:
+                octets = await self._dialogue.client.peek(1, inf)
+            except ChannelError as error:
+                self._gone = error
+                return True
+            if octets:
+                self._found.append(EarlyTalk(trio.current_time() - started, len(octets)))
+            else:
+                self._gone = PeerClosed("the client ended the stream")
+            return True
+        if trio.current_time() < until:
             return False
-        if not octets:
-            self._gone = PeerClosed("the client ended the stream")
-            return False
-        self._found.append(EarlyTalk(trio.current_time() - started, len(octets)))
+        service, session = self._dialogue.service, self._dialogue.session
+        self._entrance.has_waited(session.client, service.settings)
         return True
