@@ -27,7 +27,7 @@ def lines(scene: Scene, beside_guard: int | None) -> Iterator[tuple[str, str]]:
         beside = _enter(beside_guard)
         yield "the bans in the kernel", f"{beside}nft list set inet gatekeeper ban4_auth"
         yield "what it dropped", f"{beside}nft list counters table inet gatekeeper"
-    for what in ("ban list", "who", "status"):
+    for what in ("top", "ban list", "who", "status"):
         yield f"gatekeeper {what}", f"{_command()} {what} -c {scene.guard.configuration}"
     yield "the guard's log", f"tail -f {scene.guard.log}"
 

@@ -63,7 +63,9 @@ def _print_once(reply: Reply) -> None:
     from gatekeeper.cli.top_frame import frame
 
     console = Console(width=ONCE_WIDTH, no_color=True, highlight=False, markup=False)
-    console.print(frame(reply, None))
+    with console.capture() as drawn:
+        console.print(frame(reply, None))
+    click.echo("\n".join(map(str.rstrip, drawn.get().splitlines())))
 
 
 def _watch(path: Path, every_s: float) -> None:

@@ -21,7 +21,7 @@ _HEAD: Final = "bold"
 
 def frame(reply: Reply, trouble: str | None, height: int = 40) -> RenderableType:
     """What is drawn of `reply` on `height` lines; `trouble` is why it may be old."""
-    wrong = list(_wrong(reply, trouble))
+    wrong = list(_wrong(reply, trouble)) or [Text("all is well with its parts; q ends this", "dim")]
     rows = max(LEAST_ROWS, min(MOST_ROWS, (height - FIXED_LINES - len(wrong)) // 2))
     return Group(
         _title(reply["status"]),

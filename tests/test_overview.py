@@ -1,0 +1,96 @@
+"""What is going on: one record, of a guard that runs and of totals alone."""
+
+import json
+from typing import Any
+
+import trio
+from guard_bench import client
+from test_app import Run, Running, run  # noqa: F401  its fixture
+from test_control import receive
+
+from gatekeeper.ban import Scope
+from gatekeeper.events import (
+    AuthAttempt,
+    AuthOutcome,
+    AuthResult,
+    ConnectionOpened,
+    RcptAttempt,
+    RcptOutcome,
+    RcptResult,
+    Violation,
+    ViolationKind,
+)
+from gatekeeper.overview import NAMES, totals_of
+from gatekeeper.prefix import Prefix
+from gatekeeper.tally import Tally
+from gatekeeper.verdict import PASS, Action, Reason, Verdict
+
+ATTEMPT = AuthAttempt("PLAIN", "ann")
+
+
+def test_totals_are_of_what_became_of_things() -> None:
+    tally = Tally()
+    who = client()
+    put_off = Verdict(Action.DEFER, Reason.SUSPECT_SOURCE)
+    for event, verdict in (
+        (ConnectionOpened(), PASS),
+        (AuthOutcome(ATTEMPT, AuthResult.SUCCESS), PASS),
+        (AuthOutcome(ATTEMPT, AuthResult.FAILURE), PASS),
+        (AuthOutcome(ATTEMPT, AuthResult.FAILURE), PASS),
+        (AuthOutcome(ATTEMPT, AuthResult.UNAVAILABLE), PASS),
+        (ATTEMPT, put_off),
+        (RcptOutcome(RcptAttempt("a@b"), RcptResult.ACCEPTED), PASS),
+        (RcptOutcome(RcptAttempt("a@b"), RcptResult.UNKNOWN), PASS),
+        (RcptAttempt("a@b"), put_off),
+        (Violation(ViolationKind.NUL, b""), PASS),
+    ):
+        tally.judged(who, event, verdict)
+    totals = totals_of(tally)
+    assert totals == {
+        "sessions": 1,
+        "logins_good": 1,
+        "logins_failed": 2,
+        "logins_refused": 1,
+        "recipients_accepted": 1,
+        "recipients_refused": 2,
+        "violations": 1,
+        "bans": 0,
+    }
+    assert {*totals, "dropped"} == set(NAMES)
+
+
+async def asked(guard: Running, **request: object) -> dict[str, Any]:
+    async with await trio.open_unix_socket(str(guard.directory / "control.sock")) as stream:
+        await stream.send_all(json.dumps(request).encode() + b"\n")
+        return await receive(stream)
+
+
+async def test_a_running_guard_tells_what_is_going_on(run: Run) -> None:  # noqa: F811
+    async with run() as guard:
+        peer, backend = await guard.imap()
+        await peer.send(b"a1 LOGIN ann wrong\r\n")
+        await backend.hear_line()
+        await backend.send(b"a1 NO [AUTHENTICATIONFAILED] no\r\n")
+        assert (await peer.hear_line()).startswith(b"a1")
+        guard.app._ledger.ban(Prefix.parse("198.51.100.9"), Scope.AUTH, Reason.AUTH_FAILURES)
+        await trio.sleep(3)
+        reply = await asked(guard, verb="overview")
+        assert reply["per_minute"] == dict.fromkeys(NAMES, 0) | {
+            "sessions": 1,
+            "logins_failed": 1,
+            "bans": 1,
+        }
+        assert reply["accounts"] == [{"account": "ann", "refusals": 1, "networks": 1}]
+        assert {one["listener"]: one["dialogue"] for one in reply["listeners"]} == {
+            "mx": 0,
+            "imaps": 1,
+        }
+        assert reply["health"]["store"] == "ok"
+        chart = await asked(guard, verb="series", span="hour")
+        assert sum(chart["rows"]["logins_failed"]) == 1
+        assert (chart["step_s"], (await asked(guard, verb="series", span="day"))["step_s"]) == (
+            10,
+            300,
+        )
+        refused = await asked(guard, verb="series", span="year")
+        assert (refused["ok"], refused["code"]) == (False, "bad-request")
