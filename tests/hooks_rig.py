@@ -60,7 +60,9 @@ class HooksRig:
 
     def report(self, label: str) -> str:
         """What `status` says of one hook."""
-        return str(self.judge.report()[label])
+        hooks = self.judge.report()["hooks"]
+        assert isinstance(hooks, dict)
+        return str(hooks[label])
 
 
 @asynccontextmanager

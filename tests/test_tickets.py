@@ -36,7 +36,10 @@ OPENLY_OURS: list[tuple[JudgedEvent, set[Action]]] = [
     (ClientListed(()), {Action.DEFER, Action.DECOY, Action.REJECT, Action.CLOSE}),
     (ATTEMPT, {Action.DEFER, Action.CLOSE}),
     (AuthOutcome(ATTEMPT, AuthResult.FAILURE), {Action.CLOSE}),
-    (AuthOutcome(ATTEMPT, AuthResult.SUCCESS), {Action.DECOY, Action.REJECT, Action.CLOSE}),
+    (
+        AuthOutcome(ATTEMPT, AuthResult.SUCCESS),
+        {Action.DEFER, Action.DECOY, Action.REJECT, Action.CLOSE},
+    ),
     (RCPT, {Action.DEFER, Action.DECOY, Action.REJECT, Action.CLOSE}),
     (RcptOutcome(RCPT, RcptResult.UNKNOWN), {Action.CLOSE}),
     (BAD, {Action.CLOSE}),
@@ -87,6 +90,12 @@ async def test_what_is_refused_in_the_backends_words_has_none() -> None:
     for action in (Action.DECOY, Action.REJECT):
         bench = saying(Verdict(action, Reason.REPEATED_PASSWORD))
         assert (await bench.attempt(client(), "x")).ticket == ""
+
+
+async def test_what_a_hook_refuses_in_its_own_words_has_one() -> None:
+    bench = saying(Verdict(Action.REJECT, Reason.HOOK, text="not from there"))
+    verdict = await bench.attempt(client(), "x")
+    assert bench.guard.tickets.find(verdict.ticket) is not None
 
 
 async def test_only_watching_gives_no_ticket() -> None:

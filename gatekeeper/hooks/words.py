@@ -70,9 +70,8 @@ class Context:
         """Note `name` for the rest of the session: later hooks see it in `facts.tags`, and its log
         lines have it. Letters, digits and `._:+-`, 64 at most; `MAX_TAGS` in a session. Raises
         `ValueError`."""
-        if not _TAG.fullmatch(str(name)):
+        if not _TAG.fullmatch(name):
             raise ValueError("a tag takes letters, digits and ._:+-, 64 at most")
-        name = str(name)
         if name in self.tags or name in self.new_tags:
             return
         if len(self.tags) + len(self.new_tags) >= MAX_TAGS:
