@@ -21,7 +21,7 @@ _AT_ONCE: Final = 400
 _PATIENCE_S: Final = 30.0
 _MESSAGE: Final = (
     b"EHLO mx.bench.test\r\n",
-    b"MAIL FROM:<a@bench.test>\r\n",
+    b"MAIL FROM:<a@%s.bench.test>\r\n",  # the client's own domain
     b"RCPT TO:<b@bench.test>\r\n",
     b"DATA\r\n",
     b"Subject: x\r\n\r\nx\r\n.\r\n",
@@ -83,7 +83,7 @@ def _until_all_are_gone(
     while source is not None or selector.get_map():
         now = time.monotonic()
         while source is not None and due <= now and len(selector.get_map()) < _AT_ONCE:
-            client = _Client(_connect(port, source), time.monotonic(), list(script))
+            client = _Client(_connect(port, source), time.monotonic(), _of(source, script))
             selector.register(client.sock, selectors.EVENT_READ, client)
             source, due = next(waiting, None), next(pace)
         wait_s = max(0.0, due - now) if source is not None else _PATIENCE_S
@@ -95,6 +95,11 @@ def _until_all_are_gone(
                 client.sock.close()
         if not events and source is None:
             raise TimeoutError(f"{len(selector.get_map())} clients hear nothing")
+
+
+def _of(source: str, script: list[bytes]) -> list[bytes]:
+    domain = source.replace(".", "-").encode()
+    return [line.replace(b"%s", domain) for line in script]
 
 
 def _connect(port: int, source: str) -> socket.socket:
