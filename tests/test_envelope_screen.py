@@ -8,8 +8,7 @@ from fake_resolver import FakeResolver
 from guard_bench import client
 from rig import virtual_time
 
-from gatekeeper.envelope import screen
-from gatekeeper.envelope.screen import EnvelopeScreen
+from gatekeeper.envelope.screen import MAX_ASKED, MAX_OF_CLIENT, EnvelopeScreen
 from gatekeeper.events import Client, HelloAttempt, MailAttempt, MailProtocol, MessageEnd
 from gatekeeper.findings import HelloFault, SenderDomain, SpfResult
 from gatekeeper.prefix import Prefix
@@ -178,15 +177,31 @@ async def test_a_flood_of_senders_is_let_by_without_questions() -> None:
     dns = zone()
     dns.silent.add("b.example")
     asked = made(dns)
+    crowd = [client(f"192.0.2.{n}", MailProtocol.SMTP) for n in range(MAX_ASKED // MAX_OF_CLIENT)]
     async with trio.open_nursery() as nursery:
-        for _ in range(screen.MAX_ASKED):
-            nursery.start_soon(mail, asked, "a@b.example")
+        for who in crowd * MAX_OF_CLIENT:
+            nursery.start_soon(mail, asked, "a@b.example", who)
         await trio.testing.wait_all_tasks_blocked()
         started = trio.current_time()
         event = await mail(asked, "a@host.example")
         assert event.domain is None
         assert trio.current_time() == started
     assert asked.report()["unasked"] == 1
+    assert (await mail(asked, "a@host.example")).domain is SenderDomain.FOUND
+
+
+@virtual_time
+async def test_a_client_takes_no_others_turn() -> None:
+    dns = zone()
+    dns.silent.add("b.example")
+    asked = made(dns)
+    async with trio.open_nursery() as nursery:
+        for _ in range(MAX_OF_CLIENT):
+            nursery.start_soon(mail, asked, "a@b.example")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await mail(asked, "a@host.example")).domain is None
+        other = client("192.0.2.1", MailProtocol.SMTP)
+        assert (await mail(asked, "a@host.example", other)).domain is SenderDomain.FOUND
     assert (await mail(asked, "a@host.example")).domain is SenderDomain.FOUND
 
 

@@ -7,6 +7,7 @@ looked at, nor is a sender on the login ports: who may send there is the backend
 account, and mail programs call themselves what they like (RFC 6409).
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -28,6 +29,7 @@ from gatekeeper.settings import Settings, Treatment
 from gatekeeper.verdict import Reason
 
 MAX_ASKED: Final = 200  # senders at once: with 4 questions each they leave room for other questions
+MAX_OF_CLIENT: Final = 10  # of them: who names domains with slow servers takes no others' turn
 
 
 class EnvelopeScreen:
@@ -47,7 +49,7 @@ class EnvelopeScreen:
         self.senders = 0  # asked about
         self.unanswered = 0  # of them, not in time
         self.unasked = 0  # too many at once
-        self._asked_now = 0
+        self._asked_now: Counter[Prefix] = Counter()  # by client
         self._resolver = resolver
         self._exempt = exempt
         self._is_ours = is_ours
@@ -89,17 +91,20 @@ class EnvelopeScreen:
         return event if fault is None else replace(event, fault=fault)
 
     async def _completed_mail(self, event: MailAttempt, client: Client) -> MailAttempt:
-        if self._exempt(client.entity):
+        who, now = client.entity, self._asked_now
+        if self._exempt(who):
             return event
-        if self._asked_now >= MAX_ASKED:
+        if now[who] >= MAX_OF_CLIENT or now.total() >= MAX_ASKED:
             self.unasked += 1
             return event
         self.senders += 1
-        self._asked_now += 1
+        now[who] += 1
         try:
             return await self._asked(event, client)
         finally:
-            self._asked_now -= 1
+            now[who] -= 1
+            if not now[who]:
+                del now[who]
 
     async def _asked(self, event: MailAttempt, client: Client) -> MailAttempt:
         deadline = trio.current_time() + self._deadline_s

@@ -22,7 +22,7 @@ from gatekeeper.findings import SpfResult
 from gatekeeper.policy.domain_names import dns_name, sender_domain
 from gatekeeper.records import Question, RecordType
 
-THREADS: Final = 16  # they wait for DNS, mostly
+THREADS: Final = 64  # they wait for DNS, mostly, and are made as they are needed
 MAX_QUESTIONS: Final = 40  # 10 terms (RFC 7208 4.6.4), some of them `mx` with their hosts
 # RFC 7208 3.4 wants records of less than 450 octets. Evaluating takes the interpreter from the
 # event loop, in time that is linear in what there is of records and of addresses in answers.
