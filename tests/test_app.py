@@ -166,6 +166,10 @@ url = "sqlite://{directory}/bans.db"
 
 [limits]
 drain = "20s"
+
+[rules]
+early-talker = "ignore"  # its clients come through a balancer, and nobody waits for them
+reverse-dns = "ignore"
 """
 
 
