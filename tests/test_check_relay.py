@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from smtp_answers import server
@@ -232,6 +234,24 @@ def test_a_silent_server_costs_the_deadline_and_no_more(monkeypatch: pytest.Monk
         (finding,) = check_relay(settings(running.port))
     assert finding == warning("backend mx", "relay test: not at its end within 0.2 s")
     assert time.monotonic() - started < 5
+
+
+def test_refusals_that_count_against_the_guard_are_few() -> None:
+    with server(GREETING, answers(lambda _: DENIED)) as running:
+        check_relay(settings(running.port, announce=Announce.NONE))
+    assert [line for line in running.lines if line.startswith("RCPT")] == [
+        "RCPT TO:<relay-test@example.net>"
+    ] * 2
+
+
+def test_a_ca_file_that_cannot_be_used_is_an_error_among_others(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with server(GREETING, lambda _: None) as running:
+        plain = settings(running.port)
+        wrong = replace(plain.backends["mx"], tls=TlsMode.STARTTLS, tls_ca=tmp_path / "ca.pem")
+        (finding,) = check_relay(replace(plain, backends={"mx": wrong}))
+    assert finding.severity is Severity.ERROR
+    assert "ca.pem" in finding.text
 
 
 def test_a_backend_that_is_down_is_told_of_once() -> None:

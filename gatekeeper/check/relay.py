@@ -6,17 +6,19 @@ stands before it. Each backend gets one connection for each protocol, and for ea
 listeners serve.
 """
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
 from gatekeeper.abc import Dialler
-from gatekeeper.check.finding import Finding, warning
+from gatekeeper.check.finding import Finding, error, warning
 from gatekeeper.check.relay_findings import Heard, on_imap, on_smtp
 from gatekeeper.check.relay_talk import ImapTalk, SmtpTalk
 from gatekeeper.check.stranger import ImapStranger, SmtpStranger, converse, stranger
+from gatekeeper.errors import ConfigError
 from gatekeeper.events import Client, MailProtocol
 from gatekeeper.settings import Announce, BackendSettings, ListenerSettings, Settings
 
@@ -49,16 +51,16 @@ def check_relay(
     """An error for each backend that relays for strangers, logs everybody in, or does not take what
     the guard announces; a warning where that could not be told.
 
-    Of a backend that does not answer nothing is told again: `unreached` is what `check_reach` has
-    found. `dialler` calls transparent backends. Takes 20 seconds at most. Raises `ConfigError`
-    where a CA file cannot be used. Runs Trio for itself: not to be called inside it.
+    Nobody is called of whose addresses none answered: `unreached` is what `check_reach` has found.
+    `dialler` calls transparent backends. Takes 20 seconds at most. Runs Trio for itself: not to be
+    called inside it.
     """
-    silent = {finding.subject for finding in unreached}
+    silent = Counter(finding.subject for finding in unreached)
     return trio.run(_check_all, settings, silent, dialler)
 
 
 async def _check_all(
-    settings: Settings, silent: Collection[str], dialler: Dialler | None
+    settings: Settings, silent: Mapping[str, int], dialler: Dialler | None
 ) -> list[Finding]:
     found: dict[Case, list[Finding]] = {}
     limiter = trio.CapacityLimiter(_AT_ONCE)
@@ -67,11 +69,12 @@ async def _check_all(
     async def one(case: Case) -> None:
         with trio.move_on_at(deadline):
             async with limiter:
-                heard, findings = await _hold(case, dialler)
-                found[case] = [] if not heard.guard and case.subject in silent else list(findings)
+                found[case] = list(await _hold(case, dialler))
 
     async with trio.open_nursery() as nursery:
         for case in cases(settings):
+            if silent.get(case.subject) == len(case.backend.address):
+                continue
             if case.backend.announce is Announce.TRANSPARENT and dialler is None:
                 text = "relay test: of a transparent backend it takes root and a guard that runs"
                 found[case] = [warning(case.subject, text)]
@@ -104,28 +107,33 @@ def _versions(listener: ListenerSettings, backend: BackendSettings) -> list[int]
     return sorted(versions)[:1] if alone else sorted(versions)
 
 
-async def _hold(case: Case, dialler: Dialler | None) -> tuple[Heard, Iterator[Finding]]:
-    if case.listener.protocol is MailProtocol.IMAP:
-        return await _imap(case, dialler)
-    return await _smtp(case, dialler)
+async def _hold(case: Case, dialler: Dialler | None) -> Iterator[Finding]:
+    try:
+        if case.listener.protocol is MailProtocol.IMAP:
+            return await _imap(case, dialler)
+        return await _smtp(case, dialler)
+    except ConfigError as failure:  # the CA file
+        return iter([error(case.subject, str(failure))])
 
 
-async def _imap(case: Case, dialler: Dialler | None) -> tuple[Heard, Iterator[Finding]]:
+async def _imap(case: Case, dialler: Dialler | None) -> Iterator[Finding]:
     talk = ImapTalk()
     held = await converse(
         case.settings, case.listener, case.client, ImapStranger, talk.run, dialler
     )
     heard = _heard(case, held, [response.raw for response in held.heard])
-    return heard, on_imap(heard, held.heard, finished=talk.finished)
+    return on_imap(heard, held.heard, finished=talk.finished)
 
 
-async def _smtp(case: Case, dialler: Dialler | None) -> tuple[Heard, Iterator[Finding]]:
-    talk = SmtpTalk(wants_login=case.listener.protocol is MailProtocol.SUBMISSION)
+async def _smtp(case: Case, dialler: Dialler | None) -> Iterator[Finding]:
+    talk = SmtpTalk(
+        wants_login=case.listener.protocol is MailProtocol.SUBMISSION,
+        brief=case.backend.announce is Announce.NONE,
+    )
     held = await converse(
         case.settings, case.listener, case.client, SmtpStranger, talk.run, dialler
     )
-    heard = _heard(case, held, [reply.raw for reply in held.heard])
-    return heard, on_smtp(heard, talk, held.hello)
+    return on_smtp(_heard(case, held, [reply.raw for reply in held.heard]), talk, held.hello)
 
 
 def _heard(case: Case, held: SmtpStranger | ImapStranger, said: list[bytes]) -> Heard:

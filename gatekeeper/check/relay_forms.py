@@ -65,8 +65,13 @@ def odd_forms(own_name: str) -> tuple[Question, ...]:
         *anywhere,
         Question(f"{_NOBODY}@{own_name}", about_own_name=True),
         *(Question(form, about_own_name=True) for form in forms),
-        Question(_FOREIGN, sender=f"postmaster@{own_name}"),
+        *own_sender(own_name),
     )
+
+
+def own_sender(own_name: str) -> tuple[Question, ...]:
+    """The plain form with a sender of the server's own; none where it has no name."""
+    return (Question(_FOREIGN, sender=f"postmaster@{own_name}"),) if own_name else ()
 
 
 def is_comparison(question: Question) -> bool:

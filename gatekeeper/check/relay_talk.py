@@ -13,6 +13,7 @@ from gatekeeper.check.relay_forms import (
     is_comparison,
     odd_forms,
     own_name,
+    own_sender,
     says,
 )
 from gatekeeper.wire.imap_responses import ImapResponses, Response, ResponseFault
@@ -29,11 +30,13 @@ class SmtpTalk:
     EHLO, where it was none.
     """
 
-    def __init__(self, *, wants_login: bool) -> None:
-        """`wants_login` is so for a submission server."""
+    def __init__(self, *, wants_login: bool, brief: bool) -> None:
+        """`wants_login` is so for a submission server. `brief` leaves the odd forms out: where the
+        server takes the stranger for the guard, it counts refusals against the guard."""
         self.refusal: Reply | None = None
         self.answers: list[tuple[Question, Reply]] = []
         self._wants_login = wants_login
+        self._brief = brief
         self._replies = SmtpReplies()
         self._sender: str | None = None  # of the transaction, where there is one
         self._stream: trio.SocketStream
@@ -61,7 +64,7 @@ class SmtpTalk:
         """The plain form; where it is refused, the others up to the first that is taken."""
         await self._put(PLAIN)
         takes_all = False
-        for question in odd_forms(name):
+        for question in own_sender(name) if self._brief else odd_forms(name):
             reply = self.answers[-1][1]
             if self.says(reply) is Says.OPEN:
                 if not is_comparison(self.answers[-1][0]):
