@@ -279,6 +279,9 @@ address = "127.0.0.1:993"
         ('account."".recipients_day = 1', '[account.""]: names no account'),
         ('account = "a"', "account: wants tables [account.NAME], not one value"),
         ("limits.sessions = 1.5", "[limits] sessions: wants a whole number, not a number"),
+        ("enforce.syn_rate = -1", "[enforce] syn_rate: out of range: -1 (from 0 to 1000000)"),
+        ("enforce.syn_burst = 0", "[enforce] syn_burst: out of range: 0 (from 1 to 1000000)"),
+        ("enforce.syn_rate = true", "[enforce] syn_rate: wants a whole number, not true or false"),
         ("limits.sessions = 0", "[limits] sessions: out of range: 0"),
         ("limits.handshake_timeout = true", "[limits] handshake_timeout: wants a number, not true"),
         ('enforce.xdp = ["eth0/1"]', '[enforce] xdp: not an interface name: "eth0/1"'),
@@ -366,6 +369,20 @@ def test_wrong_part_is_told_once(tmp_path: Path, old: str, new: str, text: str) 
 def test_imap_id_is_not_for_smtp(tmp_path: Path) -> None:
     text = GOOD.replace('"imap"', '"submission"') + 'announce = "imap-id"'
     assert "announces by IMAP ID" in problems(tmp_path, text)[0]
+
+
+def test_a_kernel_process_that_is_a_unit_is_no_part_of_transparent_mode(tmp_path: Path) -> None:
+    enforce = '[enforce]\nkernel_socket = "/run/gatekeeper-kernel/socket"\n'
+    settings = load(write(tmp_path, f"{GOOD}{enforce}syn_rate = 0\n"))
+    assert settings.enforce.kernel_socket == Path("/run/gatekeeper-kernel/socket")
+    assert settings.enforce.syn_rate == 0, "no meter"
+    assert problems(tmp_path, f'{GOOD}announce = "transparent"\n{enforce}') == [
+        'gatekeeper.toml:13: [backend.dovecot] announce: "transparent" needs a guard that is '
+        "started as root: no [enforce] kernel_socket"
+    ]
+    assert problems(tmp_path, f"{GOOD}{enforce}nft = false\n") == [
+        "gatekeeper.toml:14: [enforce] kernel_socket: needs nft = true"
+    ]
 
 
 @pytest.mark.parametrize(("key", "most"), [("allow", 400), ("block", 900)])

@@ -64,6 +64,7 @@ MAY_BE_ZERO: Final = frozenset(
     }
 )
 DATABASE_NAME: Final = "gatekeeper.db"  # in the state directory, where nothing else is said
+RATE_MOST: Final = 1_000_000  # what the kernel process takes, `kernel.options`
 _SQLITE: Final = "sqlite://"
 
 Numbers = TypeVar("Numbers", PolicySettings, LimitSettings)
@@ -170,8 +171,8 @@ def _enforce(section: Section) -> EnforceSettings:
     settings = EnforceSettings(
         nft=section.take("nft", values.boolean, defaults.nft),
         kernel_socket=section.take("kernel_socket", values.path, defaults.kernel_socket),
-        syn_rate=section.take("syn_rate", values.count, defaults.syn_rate),
-        syn_burst=section.take("syn_burst", values.count, defaults.syn_burst),
+        syn_rate=section.take("syn_rate", values.between(0, RATE_MOST), defaults.syn_rate),
+        syn_burst=section.take("syn_burst", values.between(1, RATE_MOST), defaults.syn_burst),
         xdp=section.each("xdp", values.interface),
     )
     if settings.xdp and not settings.nft:

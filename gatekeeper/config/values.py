@@ -144,6 +144,20 @@ def count(value: Value) -> int:
         raise ValueError(f"out of range: {number} (from 1)")
     return number
 
+def between(least: int, most: int) -> Callable[[Value], int]:
+    """Whole numbers within these bounds, both included."""
+
+    def within(value: Value) -> int:
+        number = value.value
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise ValueError(f"wants a whole number, not {kind(number)}")
+        if not least <= number <= most:
+            raise ValueError(f"out of range: {number} (from {least} to {most})")
+        return number
+
+    return within
+
+
 
 def number(value: Value) -> float:
     """A number from 0."""
