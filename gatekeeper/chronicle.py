@@ -251,7 +251,7 @@ class Chronicle:
 
     def certificate(self, path: Path, left_s: float, good: bool) -> None:
         """A certificate in use ends soon or has ended; or it is good again."""
-        days = round(left_s / 86400.0, 1)
+        days = int(left_s // 86400.0)
         if good:
             self._log.event("certificate", state="renewed", left_days=days, path=path)
             self._tell(notices.certificate_renewed(str(path), left_s))

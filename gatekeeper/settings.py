@@ -209,20 +209,13 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookSettings:
-    """A web service that notices are posted to."""
-
-    url: Secret = field(compare=False)  # https; many services have their secret in it
-    authorization: Secret | None = field(default=None, compare=False)  # the field's whole value
-    ca: Path | None = None  # the system's store where None
-
-
-@dataclass(frozen=True, slots=True)
 class NotifySettings:
     """Who is told what an operator should know at once (`gatekeeper.notices`)."""
 
-    program: Path | None = None
-    webhook: WebhookSettings | None = None
+    exec: Path | None = None  # a program
+    webhook: Secret | None = field(default=None, compare=False)  # https; many hold a secret
+    webhook_authorization: Path | None = None  # a file of one line, the field's whole value
+    webhook_ca: Path | None = None  # the system's store where None
     deadline_s: float = 10.0  # for the program; for each try at the web service
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gatekeeper.config import load
 from gatekeeper.config.durations import parse_duration
-from gatekeeper.policy.rules import BUILT_IN
+from gatekeeper.policy.rules import RULE_NAMES
 from gatekeeper.settings import (
     AccountSettings,
     BackendSettings,
@@ -17,6 +17,7 @@ from gatekeeper.settings import (
     DnsSettings,
     DomainsSettings,
     EnforceSettings,
+    HookSettings,
     HttpSettings,
     LimitSettings,
     ListenerSettings,
@@ -33,7 +34,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "config.md"
 PAIR: Names = {"pairs": ["certificate", "private_key"]}
 
 NOT_TOP_LEVEL = ["tls", "listeners", "backends", "enforce", "store", "policy", "limits", "files"]
-NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl", "domains", "http", "notify"]
+NOT_TOP_LEVEL += ["rules", "accounts", "dns", "dnsbl", "domains", "http", "notify", "hooks"]
 
 # Section of the document, record, and the fields whose keys have other names.
 SECTIONS: list[tuple[str, type, Names]] = [
@@ -47,14 +48,8 @@ SECTIONS: list[tuple[str, type, Names]] = [
     ("`[[dnsbl]]`", DnsblSettings, {}),
     ("`[domains]`", DomainsSettings, {}),
     ("`[http]`", HttpSettings, {}),
-    (
-        "`[notify]`",
-        NotifySettings,
-        {
-            "program": ["exec"],
-            "webhook": ["webhook", "webhook_authorization", "webhook_ca"],
-        },
-    ),
+    ("`[hooks]`", HookSettings, {}),
+    ("`[notify]`", NotifySettings, {}),
     ("`[policy]`", PolicySettings, {}),
     ("`[account.NAME]`", AccountSettings, {}),
     ("`[limits]`", LimitSettings, {}),
@@ -87,7 +82,7 @@ def test_store_has_its_url() -> None:
 
 def test_every_rule_is_told_once_in_the_order_they_have() -> None:
     told = re.findall(r"^\| `([\w-]+)` \| \S", body("`[rules]`"), re.MULTILINE)
-    assert told == list(dict.fromkeys(rule.name.value for rule in BUILT_IN))
+    assert told == [rule.value for rule in RULE_NAMES]
 
 
 @pytest.mark.parametrize("record", [PolicySettings(), LimitSettings()])

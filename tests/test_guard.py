@@ -366,6 +366,25 @@ async def test_listener_hears_verdicts_but_not_every_pass(bench: Bench) -> None:
     assert 1 < len(bench.heard) < GUESSES
 
 
+async def test_the_first_guess_that_shuts_strangers_out_is_told_once_in_a_siege() -> None:
+    bench = Bench()
+    await bench.outcome(OFFICE, "right", result=AuthResult.SUCCESS)
+    bench.guard.evidence.logins.familiarity.learned = True
+    for number in range(3 * bench.guard.evidence.logins.settings.lane_guesses):
+        stranger = client(f"192.0.{number}.7")
+        if (await bench.attempt(stranger, f"guess {number}")).action is Action.PASS:
+            await bench.outcome(stranger, f"guess {number}")
+        bench.now += 1
+    [(lock, account)] = bench.locked
+    assert (lock.kind, account) == (LockKind.LANE, "ann")
+    assert lock.until is not None
+    bench.now = lock.until + 48 * 3600
+    bench.locked.clear()
+    for number in range(60):
+        await bench.outcome(client(f"192.1.{number}.7"), f"another guess {number}")
+    assert [lock.kind for lock, _ in bench.locked] == [LockKind.LANE]
+
+
 async def test_operators_rule_speaks_beside_the_built_in_ones() -> None:
     def no_tuesdays(event: JudgedEvent, facts: Facts) -> Verdict | None:
         if isinstance(event, ConnectionOpened):

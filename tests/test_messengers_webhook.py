@@ -16,7 +16,6 @@ from gatekeeper.errors import ConfigError, DeliveryError
 from gatekeeper.messengers import Webhook
 from gatekeeper.messengers.webhook import MAX_HEAD_OCTETS, RETRY_AFTER_S
 from gatekeeper.secret import Secret
-from gatekeeper.settings import WebhookSettings
 
 BODY = b'{"kind": "test"}\n'
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -79,7 +78,7 @@ async def service(
 def hook(running: Service, ca: Path | None, *, token: str = TOKEN) -> Webhook:
     url = Secret(f"https://localhost:{running.port}{PATH}".encode())
     authorization = Secret(token.encode()) if token else None
-    return Webhook(WebhookSettings(url, authorization, ca), DEADLINE_S)
+    return Webhook(url, DEADLINE_S, authorization=authorization, ca=ca)
 
 
 async def failure(messenger: Webhook, *, patient: bool = False) -> str:

@@ -11,7 +11,7 @@ from gatekeeper.config.reading import Value
 from gatekeeper.config.sections import Section
 from gatekeeper.events import MailProtocol
 from gatekeeper.policy.blocklists import is_authbl
-from gatekeeper.policy.rules import BUILT_IN
+from gatekeeper.policy.rules import RULE_NAMES
 from gatekeeper.settings import (
     AccountSettings,
     Announce,
@@ -38,7 +38,6 @@ from gatekeeper.settings import (
     TlsMode,
     TlsSettings,
     Treatment,
-    WebhookSettings,
 )
 from gatekeeper.verdict import Reason
 
@@ -64,8 +63,8 @@ MAY_BE_ZERO: Final = frozenset(
     }
 )
 DATABASE_NAME: Final = "gatekeeper.db"  # in the state directory, where nothing else is said
-RATE_MOST: Final = 1_000_000  # what the kernel process takes, `kernel.options`
 _SQLITE: Final = "sqlite://"
+RATE_MOST: Final = 1_000_000  # what the kernel process takes, `kernel.options`
 
 Numbers = TypeVar("Numbers", PolicySettings, LimitSettings)
 
@@ -258,17 +257,16 @@ def _hooks(top: Section) -> HookSettings:
 
 def _notify(section: Section) -> NotifySettings:
     defaults = NotifySettings()
-    url = section.take("webhook", values.webhook_url, None)
-    authorization = section.take("webhook_authorization", values.secret_line, None)
-    ca = section.take("webhook_ca", values.path, None)
+    settings = NotifySettings(
+        exec=section.take("exec", values.path, defaults.exec),
+        webhook=section.take("webhook", values.webhook_url, defaults.webhook),
+        webhook_authorization=section.take("webhook_authorization", values.path, None),
+        webhook_ca=section.take("webhook_ca", values.path, defaults.webhook_ca),
+        deadline_s=section.take("deadline", values.positive(values.seconds), defaults.deadline_s),
+    )
     for key in ("webhook_authorization", "webhook_ca"):
         if section.has(key) and not section.has("webhook"):
             section.blame(key, "there is no webhook that it could be for")
-    settings = NotifySettings(
-        program=section.take("exec", values.program, None),
-        webhook=None if url is None else WebhookSettings(url, authorization, ca),
-        deadline_s=section.take("deadline", values.positive(values.seconds), defaults.deadline_s),
-    )
     section.done()
     return settings
 
@@ -276,7 +274,7 @@ def _notify(section: Section) -> NotifySettings:
 def _rules(section: Section) -> dict[Reason, Treatment]:
     """What is done about single rules, in the order of the built-in ones."""
     treatments: dict[Reason, Treatment] = {}
-    for name in dict.fromkeys(built_in.name for built_in in BUILT_IN):
+    for name in RULE_NAMES:
         treatment = section.take(name.value, values.choice(Treatment), None)
         if treatment is not None:
             treatments[name] = treatment

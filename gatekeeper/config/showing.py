@@ -1,6 +1,7 @@
 """The settings in force as a configuration file: what `gatekeeper config show` prints.
 
-What is shown can be read again and means the same, but for the keys of lists, which are hidden.
+What is shown can be read again and means the same, but for the keys of lists and the path of a
+webhook, which are hidden.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from gatekeeper.config.durations import format_duration, parse_duration
 from gatekeeper.prefix import Prefix
@@ -25,7 +27,7 @@ from gatekeeper.settings import (
     TlsSettings,
 )
 
-HIDDEN: Final = "hidden"  # in a list's key: letters, so that what is shown can be read again
+HIDDEN: Final = "hidden"  # in place of a secret: letters, so that what is shown can be read again
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 Pair = tuple[str, object]
@@ -139,6 +141,8 @@ def _written(name: str, value: object) -> str:
             return f'"{shown}"' if parse_duration(shown) == value else f"{value:g}"
         case int() | float():
             return f"{value:g}" if isinstance(value, float) else str(value)
+        case Secret() if name == "webhook":
+            return f'"https://{urlsplit(value.declassify().decode()).netloc}/{HIDDEN}"'
         case Secret():
             return f'"{HIDDEN}"'
         case Enum():

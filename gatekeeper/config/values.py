@@ -32,7 +32,6 @@ _WILDCARDS: Final = ("*", "")
 
 _KEY: Final = re.compile(r"[A-Za-z0-9]{1,63}")
 DNS_PORT: Final = 53
-MAX_SECRET_OCTETS: Final = 4096  # a signed token is a kilobyte or two
 DQS_DOMAIN: Final = ".dq.spamhaus.net"
 LONGEST_ZONE: Final = 125  # with 64 of IPv6 nibbles and a key it is a name still (RFC 1035 2.3.4)
 
@@ -144,6 +143,7 @@ def count(value: Value) -> int:
         raise ValueError(f"out of range: {number} (from 1)")
     return number
 
+
 def between(least: int, most: int) -> Callable[[Value], int]:
     """Whole numbers within these bounds, both included."""
 
@@ -156,7 +156,6 @@ def between(least: int, most: int) -> Callable[[Value], int]:
         return number
 
     return within
-
 
 
 def number(value: Value) -> float:
@@ -211,16 +210,6 @@ def path(value: Value) -> Path:
     return value.at.file.absolute().parent / word
 
 
-def program(value: Value) -> Path:
-    """A file that may be executed, without arguments."""
-    where = path(value)
-    if not where.is_file():
-        raise ValueError(f"{where}: no such program; arguments are not taken, write a script")
-    if not where.stat().st_mode & 0o111:
-        raise ValueError(f"{where}: it may not be executed: chmod +x")
-    return where
-
-
 def prefix(value: Value) -> Prefix:
     """`ADDRESS` or `ADDRESS/LENGTH`."""
     return Prefix.parse(text(value))
@@ -247,19 +236,6 @@ def webhook_url(value: Value) -> Secret:
     if not usable or not _URL.fullmatch(word) or "@" in parts.netloc or parts.fragment:
         raise ValueError('wants "https://HOST/PATH", without a user name and without spaces')
     return Secret(word.encode())
-
-
-def secret_line(value: Value) -> Secret:
-    """A file that holds one line, which is never repeated."""
-    where = path(value)
-    try:
-        with where.open("rb") as file:
-            octets = file.read(MAX_SECRET_OCTETS + 1).strip()
-    except OSError as error:
-        raise ValueError(f"{where}: {error.strerror}") from error
-    if not re.fullmatch(rb"[!-~]([ -~]*[!-~])?", octets) or len(octets) > MAX_SECRET_OCTETS:
-        raise ValueError(f"{where}: wants one line of printable ASCII, not empty")
-    return Secret(octets)
 
 
 def web_bind(value: Value) -> WebBind:

@@ -16,7 +16,6 @@ import trio
 from gatekeeper import __version__
 from gatekeeper.errors import ConfigError, DeliveryError
 from gatekeeper.secret import Secret
-from gatekeeper.settings import WebhookSettings
 
 RETRY_AFTER_S: Final = (5.0, 25.0)  # a service that restarts is back by then
 READ_OCTETS: Final = 4096
@@ -35,14 +34,22 @@ class Webhook:
 
     name = "webhook"
 
-    def __init__(self, settings: WebhookSettings, deadline_s: float) -> None:
-        """Raises `ConfigError` where the CA file cannot be used."""
-        parts = urlsplit(settings.url.declassify().decode())
+    def __init__(
+        self,
+        url: Secret,
+        deadline_s: float,
+        *,
+        authorization: Secret | None = None,
+        ca: Path | None = None,
+    ) -> None:
+        """`url` is https; `authorization` is the whole value of that field; without `ca` the
+        system's store is trusted. Raises `ConfigError` where the CA file cannot be used."""
+        parts = urlsplit(url.declassify().decode())
         self._host = parts.hostname or ""
         self._port = parts.port or _HTTPS_PORT
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._authorization: Secret | None = settings.authorization
-        self._context = _verifying_context(settings.ca)
+        self._authorization = authorization
+        self._context = _verifying_context(ca)
         self._deadline_s = deadline_s
 
     async def send(self, body: bytes, *, patient: bool = True) -> None:
