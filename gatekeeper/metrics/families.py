@@ -127,6 +127,9 @@ CERT_NOT_AFTER: Final = _gauge(
 CONNECTIONS: Final = _gauge(
     "connections", "Open connections, by how far they are.", LISTENER, _closed("state", Phase)
 )
+CONNECTIONS_LIMIT: Final = _gauge(
+    "connections_limit", "How many connections there may be: [limits] sessions."
+)
 BEGUN: Final = _counter("sessions_begun", "Connections that became sessions.", LISTENER)
 REFUSED_AT_ACCEPT: Final = _counter(
     "refused_at_accept", "Connections of banned addresses, reset before anything was read."

@@ -79,7 +79,7 @@ def sources(parts: Parts) -> list[Source]:
 
 
 def _process(parts: Parts) -> Iterator[Reading]:
-    openssl = ".".join(map(str, ssl.OPENSSL_VERSION_INFO[:3]))
+    openssl = ssl.OPENSSL_VERSION.split()[1]
     yield Reading(f.BUILD_INFO, 1, (__version__, platform.python_version(), openssl))
     yield Reading(f.START_TIME, parts.console.started_at)
     yield Reading(f.SERVING, parts.stage() is Stage.SERVING)
@@ -119,6 +119,7 @@ def _sessions(parts: Parts) -> Iterator[Reading]:
         yield Reading(f.BEGUN, tally.begun[name], (name,))
     for (name, end), count in tally.ends.items():
         yield Reading(f.ENDS, count, (name, end.value))
+    yield Reading(f.CONNECTIONS_LIMIT, parts.console.settings().limits.sessions)
     yield Reading(f.REFUSED_AT_ACCEPT, server.refused_banned if server else 0)
     yield Reading(f.IDLING, len(parts.idlers))
 
