@@ -26,7 +26,7 @@ from gatekeeper.ledger import Ledger
 from gatekeeper.policy.keys import Place, parent_key, parent_prefix, place, source_prefix
 from gatekeeper.policy.levels import LEVEL_FLOOR, LEVEL_PER_LOGIN
 from gatekeeper.policy.prefix_set import BANNABLE_BITS
-from gatekeeper.policy.rules import BUILT_IN
+from gatekeeper.policy.rules import RULE_NAMES
 from gatekeeper.prefix import ENTITY_V4_BITS, ENTITY_V6_BITS, Prefix
 from gatekeeper.settings import Treatment
 from gatekeeper.wire.ticket import read_ticket
@@ -221,7 +221,7 @@ class Explain:
         """What goes on as a whole."""
         logins, now = self._guard.evidence.logins, self._guard.now
         guesses, strangers = logins.level.figures(now)
-        rules = {rule.name: self._guard.treatment(rule.name) for rule in BUILT_IN}
+        rules = {name: self._guard.treatment(name) for name in RULE_NAMES}
         doing = {
             done: [name.value for name, own in rules.items() if own is done] for done in Treatment
         }
@@ -268,6 +268,8 @@ class Explain:
             "ban_score": entry.ban_score,
             "standing": "" if entry.standing is None else entry.standing.value,
             "knowledge": "" if entry.knowledge is None else entry.knowledge.value,
+            "hook": verdict.source,
+            "tags": list(entry.tags),
         }
 
 

@@ -62,6 +62,7 @@ class Entry(NamedTuple):
     standing: Standing | None  # None where no login is concerned
     knowledge: Knowledge | None
     number: int  # of all entries, the order in which things happened: instants may be equal
+    tags: tuple[str, ...] = ()  # of the session, by hooks
 
 
 class Journal:
@@ -108,6 +109,7 @@ class Journal:
             standing=None if login is None else login.standing,
             knowledge=None if login is None else login.knowledge,
             number=self._number,
+            tags=tuple(sorted(client.marks.tags)) if client.marks.tags else (),
         )
         (self._successes if success else self._refusals).append(entry)
         return entry

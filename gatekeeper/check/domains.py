@@ -1,13 +1,12 @@
 """The tree of files about domains, read as the guard reads it and as the guard's user."""
 
 import os
-import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from gatekeeper.check.as_user import as_user
 from gatekeeper.check.finding import Finding, warning
 from gatekeeper.domains_tree import Tree
 from gatekeeper.domains_tree.lists import KINDS
@@ -30,7 +29,7 @@ def check_domains(settings: Settings) -> Iterator[Finding]:
     root = settings.domains.root
     if root is None:
         return
-    with _as_user(settings.user):
+    with as_user(settings.user):
         tree = Tree(root)
         tree.look(at_once=True)
         found = [(trouble.path, trouble.why) for trouble in tree.troubles]
@@ -62,28 +61,6 @@ def _entries(directory: Path) -> list[Path]:
     except OSError:
         return []
     return [directory / name for name in names if not name.startswith(".")]
-
-
-@contextmanager
-def _as_user(user: str) -> Iterator[None]:
-    """Look with the rights the guard will have, where this process may take them on."""
-    try:
-        account = pwd.getpwnam(user)
-    except KeyError:  # told by `check_directories`
-        account = None
-    if os.geteuid() != 0 or account is None:
-        yield
-        return
-    groups, group = os.getgroups(), os.getegid()
-    try:
-        os.setgroups(os.getgrouplist(user, account.pw_gid))
-        os.setegid(account.pw_gid)
-        os.seteuid(account.pw_uid)
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
 
 
 def _printable(text: str) -> str:

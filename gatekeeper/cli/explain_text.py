@@ -10,7 +10,7 @@ from typing import Any, Final
 from gatekeeper.cli.account_text import account_lines, shown_name
 from gatekeeper.cli.moments import ago, clock_time
 from gatekeeper.cli.output import Row, aligned, duration_cell
-from gatekeeper.cli.reasons import ORIGINS, SCOPES, done, what, whose, why
+from gatekeeper.cli.reasons import ORIGINS, SCOPES, done, rule, what, whose, why
 from gatekeeper.cli.ticket_text import ticket_lines
 
 MOST_LINES: Final = 40  # of a timeline
@@ -171,7 +171,7 @@ def _cells(entry: Row, about: str, now: float, *, both: bool) -> list[str]:
         shown_name(entry[about]) or "-",
         _score(entry),
         whose(entry) or "-",
-        "-" if entry["reason"] == "none" else entry["reason"],
+        "-" if entry["reason"] == "none" else rule(entry),
         done(entry),
     ]
 

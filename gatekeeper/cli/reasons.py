@@ -106,7 +106,13 @@ def why(reason: str) -> str:
 def what(line: Mapping[str, Any]) -> str:
     """What a line of a timeline tells of: `imaps: wrong password`."""
     happened = str(line["what"])
-    return f"{line['listener']}: {_WHAT.get(happened, happened.removeprefix('violation: '))}"
+    tags = f", tagged {' '.join(line['tags'])}" if line.get("tags") else ""
+    return f"{line['listener']}: {_WHAT.get(happened, happened.removeprefix('violation: '))}{tags}"
+
+
+def rule(line: Mapping[str, Any]) -> str:
+    """Whose opinion it was: a rule's name, and which hook."""
+    return " ".join(filter(None, (str(line["reason"]), str(line.get("hook", "")))))
 
 
 def whose(line: Mapping[str, Any]) -> str:

@@ -63,6 +63,13 @@ REMEDIES: Final[Mapping[Reason, tuple[str, ...]]] = {
         "The sender's provider has to ask the list to take the address off. Until then you may put",
         "the address into allow, if you trust it.",
     ),
+    Reason.HOOK: (
+        "A hook of the operator's decided this; its file says why. A change of it is taken with",
+        "gatekeeper reload.",
+    ),
+    Reason.HOOK_FAILED: (
+        "Come again later. For the operator: gatekeeper status says what is wrong with the hook.",
+    ),
     Reason.EARLY_TALKER: (
         "The sender's program does not wait to be greeted, as RFC 5321 wants it: spam software",
         "mostly. A real server that does it has to be mended, or put into allow.",

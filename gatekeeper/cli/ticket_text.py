@@ -6,7 +6,7 @@ from typing import Final
 from gatekeeper.cli.account_text import lock_words, shown_name
 from gatekeeper.cli.moments import ago, until
 from gatekeeper.cli.output import Row, duration_cell
-from gatekeeper.cli.reasons import SCOPES, done, what, whose, why
+from gatekeeper.cli.reasons import SCOPES, done, rule, what, whose, why
 from gatekeeper.cli.remedies import remedy
 from gatekeeper.verdict import Reason
 
@@ -21,7 +21,7 @@ _DONE: Final = {
 def ticket_lines(row: Row) -> Iterator[str]:
     """All there is to say of a ticket, its headline first."""
     yield _headline(row)
-    yield f"  {row['reason']}: {why(row['reason'])}"
+    yield f"  {rule(row)}: {why(row['reason'])}"
     yield ""
     yield from _facts(row)
     yield ""

@@ -36,6 +36,7 @@ RECORDS: Final[dict[str, type]] = {
     "[[dnsbl]]": settings.DnsblSettings,
     "[domains]": settings.DomainsSettings,
     "[http]": settings.HttpSettings,
+    "[hooks]": settings.HookSettings,
     "[policy]": settings.PolicySettings,
     "[account.NAME]": settings.AccountSettings,
     "[limits]": settings.LimitSettings,

@@ -121,6 +121,8 @@ BUILT_IN: Final[tuple[BuiltIn, ...]] = (
     BuiltIn(Reason.SENDER_BLACKLISTED, domain_rules.sender_blacklisted, (RcptAttempt,)),
     BuiltIn(Reason.UNKNOWN_USER, domain_rules.unknown_user, (RcptAttempt,)),
 )
+# What `[rules]` knows: these, and all hooks together.
+RULE_NAMES: Final = (*dict.fromkeys(each.name for each in BUILT_IN), Reason.HOOK)
 OBSERVED: Final = frozenset(each.name for each in BUILT_IN if each.observed)
 
 
