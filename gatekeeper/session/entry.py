@@ -31,7 +31,7 @@ _NOT_WELCOME: Final = format_reply(554, "5.7.1", "Mail from your address is not 
 # the client does not wait.
 _REFUSALS: Final = {
     Reason.REVERSE_DNS: format_reply(554, "5.7.25", "Your address lacks a name that leads back"),
-    Reason.EARLY_TALKER: format_reply(554, "5.5.0", "SMTP protocol synchronization"),
+    Reason.EARLY_TALKER: smtp.EARLY.reply,
 }
 
 Address = tuple[str, int]

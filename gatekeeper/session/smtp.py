@@ -59,7 +59,7 @@ _INJECTED: Final = Violation(
     format_reply(554, "5.5.0", "SMTP protocol synchronization"),
     fatal=True,
 )
-_EARLY: Final = Violation(
+EARLY: Final = Violation(
     ViolationKind.EARLY_TALKER,
     format_reply(554, "5.5.0", "SMTP protocol synchronization"),
     fatal=True,
@@ -207,7 +207,7 @@ class SmtpDialogue(SmtpContent):
         if self.commands.buffered and not self.logged_in:
             # RFC 2920 3.1: DATA ends a group. What comes early is content to one and commands to
             # another server, if DATA is refused.
-            return await self.violated(_EARLY)
+            return await self.violated(EARLY)
         reply = await self._exchange(segment)
         if reply.code != 354:
             return End.BACKEND if reply.code == 421 else None
