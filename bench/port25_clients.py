@@ -20,7 +20,7 @@ from typing import Final
 _AT_ONCE: Final = 400
 _PATIENCE_S: Final = 30.0
 _MESSAGE: Final = (
-    b"EHLO mx.bench.test\r\n",
+    b"EHLO client.bench.test\r\n",
     b"MAIL FROM:<a@%s.bench.test>\r\n",  # the client's own domain
     b"RCPT TO:<b@bench.test>\r\n",
     b"DATA\r\n",

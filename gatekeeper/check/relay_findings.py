@@ -106,19 +106,17 @@ def _unannounced(heard: Heard, what: str) -> Finding:
 
 
 def _failed(heard: Heard, refusal: Reply | None = None) -> Finding:
-    """Of a session that came to no end. A backend that says "not now" may be well later; all else
-    keeps the guard from serving."""
+    """Of a session that came to no end. Where the backend refuses in its own words it may be busy,
+    or know that a documentation address is nobody's; all else keeps the guard from serving."""
     if heard.detail or refusal is None:
         last = heard.said[-1] if heard.said else b""
-        why, busy = (
-            heard.detail or "it ends",
-            False,
-        )  # a refusal in the guard's words is not its own
+        why = heard.detail or "it ends"
+        make = error
     else:
-        last, why, busy = refusal.raw, "it is refused", refusal.transient
+        last, why, make = refusal.raw, "it is refused", warning
     said = f" (it said: {_shown(last)})" if last else ""
-    text = _with(f"a session through the guard fails: {why}{said}", _advice(heard))
-    return warning(heard.subject, text) if busy else error(heard.subject, text)
+    text = f"a session through the guard fails: {why}{said}"
+    return make(heard.subject, _with(text, _advice(heard)))
 
 
 def _advice(heard: Heard) -> str:
