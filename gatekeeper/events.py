@@ -289,8 +289,8 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Rcpt:
-    """RCPT TO (RFC 5321 4.1.1.3). `forward_path` is without its angle brackets and parameters;
-    empty where it could not be read, which never blocks the command."""
+    """RCPT TO (RFC 5321 4.1.1.3). `forward_path` is without its parameters, and without its angle
+    brackets where they hold all of it; what cannot be read never blocks the command."""
 
     forward_path: str
 

@@ -21,6 +21,7 @@ class SenderDomain(Enum):
 
     FOUND = "found"  # it has MX or address records
     MISSING = "missing"  # it has neither, or does not exist: no answer could ever reach it
+    UNREADABLE = "unreadable"  # servers might read different ones in the reverse-path
     NULL_MX = "null-mx"  # it takes no mail, so it sends none (RFC 7505 4.2)
 
 

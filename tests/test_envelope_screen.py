@@ -63,6 +63,8 @@ async def mail(asked: EnvelopeScreen, sender: str, who: Client = STRANGER) -> Ma
         ("a@nowhere.example", SenderDomain.MISSING, SpfResult.NONE),
         ("a@no..where.example", SenderDomain.MISSING, SpfResult.NONE),
         ("a@\udcff.example", SenderDomain.MISSING, SpfResult.NONE),
+        ("a%b.example", SenderDomain.UNREADABLE, None),
+        ("<>a@b.example", SenderDomain.UNREADABLE, None),
         ("a@" + "x" * 64 + ".example", SenderDomain.MISSING, SpfResult.NONE),
         ("a@localhost", SenderDomain.MISSING, SpfResult.NONE),
         ("", None, SpfResult.NONE),

@@ -11,6 +11,7 @@ from rig import virtual_time
 from gatekeeper.envelope import spf
 from gatekeeper.envelope.spf import SpfChecks, identity
 from gatekeeper.findings import SpfResult
+from gatekeeper.policy.senders import read_sender
 from gatekeeper.records import Answer, Question, RecordType
 
 INSIDE, OUTSIDE, INSIDE_V6 = "192.0.2.10", "203.0.113.9", "2001:db8:1::10"
@@ -30,10 +31,18 @@ def zone(*records: str, name: str = "b.example") -> FakeResolver:
     return dns
 
 
+async def checked(
+    checks: SpfChecks, client: str = OUTSIDE, path: str = "a@b.example", hello: str = HELLO
+) -> SpfResult | None:
+    sender = read_sender(path)
+    assert sender is not None
+    return await checks.check(client, sender, hello, trio.current_time() + LATER_S)
+
+
 async def result(
     dns: FakeResolver, client: str = OUTSIDE, sender: str = "a@b.example", hello: str = HELLO
 ) -> SpfResult | None:
-    return await SpfChecks(dns).check(client, sender, hello, trio.current_time() + LATER_S)
+    return await checked(SpfChecks(dns), client, sender, hello)
 
 
 # Record, and the results for a client inside of it and one outside.
@@ -90,8 +99,7 @@ async def test_two_records_are_an_error_and_other_texts_are_none() -> None:
 async def test_a_domain_without_a_record_needs_no_thread() -> None:
     dns = zone("v=DMARC1; p=none")
     checks = SpfChecks(dns)
-    until = trio.current_time() + LATER_S
-    assert await checks.check(OUTSIDE, "a@b.example", HELLO, until) is SpfResult.NONE
+    assert await checked(checks) is SpfResult.NONE
     assert checks.evaluated == 0
 
 
@@ -104,15 +112,16 @@ async def test_a_domain_without_a_record_needs_no_thread() -> None:
         ("", "Mail.Example.net", "postmaster", "mail.example.net"),
         ("", "[192.0.2.1]", "postmaster", ""),
         ("a@b.example", HELLO, "a", "b.example"),
-        ("@b.example", HELLO, "postmaster", "b.example"),
         ('"a@c.example"@b.example', HELLO, '"a@c.example"', "b.example"),
         ("josé@bücher.example", HELLO, "josé", "xn--bcher-kva.example"),
-        ("root", HELLO, "postmaster", ""),
+        ("root", HELLO, "root", ""),
         ("a@[192.0.2.1]", HELLO, "a", ""),
     ],
 )
 def test_identities(path: str, hello: str, local: str, domain: str) -> None:
-    assert identity(path, hello) == (local, domain)
+    sender = read_sender(path)
+    assert sender is not None
+    assert identity(sender, hello) == (local, domain)
 
 
 async def test_of_the_null_sender_the_domain_of_ehlo_is_checked() -> None:
@@ -122,7 +131,7 @@ async def test_of_the_null_sender_the_domain_of_ehlo_is_checked() -> None:
     assert await result(dns, sender="", hello="") is SpfResult.NONE
 
 
-@pytest.mark.parametrize("sender", ["a", "a@localhost", "a@[192.0.2.10]", "a@b..example", "a@"])
+@pytest.mark.parametrize("sender", ["a", "a@localhost", "a@[192.0.2.10]", "a@b..example"])
 async def test_what_is_no_domain_has_no_record(sender: str) -> None:
     dns = zone("v=spf1 -all")
     assert await result(dns, sender=sender) is SpfResult.NONE
@@ -141,7 +150,7 @@ async def test_an_internationalised_domain_is_asked_by_its_a_labels() -> None:
     assert await result(dns, sender="a@xn--bcher-kva.example") is SpfResult.FAIL
 
 
-@pytest.mark.parametrize("local", ["josé", "a\\b", "\udcff", "a" * 300, '"a b"'])
+@pytest.mark.parametrize("local", ["josé", "a=b/c", "\udcff", "a" * 300, '"a b"', r'"a\b"'])
 async def test_a_local_part_that_no_name_can_hold_matches_nothing(local: str) -> None:
     dns = zone("v=spf1 exists:%{l}.users.example -all")
     assert await result(dns, sender=f"{local}@b.example") is SpfResult.FAIL
@@ -234,8 +243,7 @@ async def test_a_fault_of_the_library_costs_nobody_his_mail(
 
     monkeypatch.setattr("spf.query.check", fails)
     checks = SpfChecks(zone("v=spf1 -all"))
-    until = trio.current_time() + LATER_S
-    assert await checks.check(OUTSIDE, "a@b.example", HELLO, until) is SpfResult.PERMERROR
+    assert await checked(checks) is SpfResult.PERMERROR
     assert checks.faults == 1
 
 
@@ -292,18 +300,17 @@ async def ended(checks: SpfChecks) -> None:
 
 async def test_nobody_waits_for_threads_that_are_stuck(stuck: Stuck) -> None:
     checks = SpfChecks(zone("v=spf1 -all"), threads=2)
-    until = trio.current_time() + 30
     for number in (1, 2):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(checks.check, OUTSIDE, "a@b.example", HELLO, until)
+            nursery.start_soon(checked, checks)
             await trio.to_thread.run_sync(stuck.begun.acquire)
             nursery.cancel_scope.cancel()
         assert checks.stuck == number
     with trio.fail_after(5):
-        assert await checks.check(OUTSIDE, "a@b.example", HELLO, until) is None
+        assert await checked(checks) is None
         stuck.released.set()
         await ended(checks)
-        assert await checks.check(OUTSIDE, "a@b.example", HELLO, until) is SpfResult.PASS
+        assert await checked(checks) is SpfResult.PASS
 
 
 class Slow:
@@ -333,8 +340,7 @@ async def test_a_thread_whose_client_has_gone_asks_no_more() -> None:
     slow = Slow(zone("v=spf1 a:slow.example a:host.example -all"))
     checks = SpfChecks(slow)
     async with trio.open_nursery() as nursery:
-        until = trio.current_time() + 30
-        nursery.start_soon(checks.check, OUTSIDE, "a@b.example", HELLO, until)
+        nursery.start_soon(checked, checks)
         await slow.asked.wait()
         nursery.cancel_scope.cancel()
     slow.answers.set()

@@ -34,6 +34,7 @@ def test_mail_before_any_ehlo_is_refused_on_port_25_alone() -> None:
         (None, None),
         (SenderDomain.FOUND, None),
         (SenderDomain.MISSING, Verdict(Action.REJECT, Reason.SENDER_DOMAIN)),
+        (SenderDomain.UNREADABLE, Verdict(Action.REJECT, Reason.SENDER_DOMAIN)),
         (SenderDomain.NULL_MX, Verdict(Action.REJECT, Reason.SENDER_NULL_MX)),
     ],
 )
@@ -47,6 +48,11 @@ def test_a_sender_nobody_can_answer_is_refused(
 def test_of_all_results_only_fail_refuses(result: SpfResult | None) -> None:
     expected = Verdict(Action.REJECT, Reason.SPF_FAIL) if result is SpfResult.FAIL else None
     assert spf_fail(MailAttempt("a@b.example", spf=result), MX) == expected
+
+
+def test_a_sender_who_cannot_be_read_is_taken_for_forged() -> None:
+    event = MailAttempt("a%b.example", domain=SenderDomain.UNREADABLE)
+    assert spf_fail(event, MX) == Verdict(Action.REJECT, Reason.SPF_FAIL)
 
 
 def test_other_events_are_none_of_their_business() -> None:

@@ -87,6 +87,8 @@ REFUSALS = [
     ("a@no..where", "550 5.1.8 Sender domain not found", Reason.SENDER_DOMAIN),
     ("a@null.example", "550 5.7.27 Sender address has null MX", Reason.SENDER_NULL_MX),
     ("a@forged.example", "550 5.7.23 SPF validation failed", Reason.SPF_FAIL),
+    ("a%forged.example", "550 5.1.8 Sender domain not found", Reason.SENDER_DOMAIN),
+    ("a@forged.example(@b.example)", "550 5.1.8 Sender domain not found", Reason.SENDER_DOMAIN),
     ('"a@b.example"@forged.example', "550 5.7.23 SPF validation failed", Reason.SPF_FAIL),
 ]
 

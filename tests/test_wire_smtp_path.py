@@ -11,11 +11,14 @@ from gatekeeper.wire.smtp_path import read_path
     ("argument", "path"),
     [
         (b"TO:<a@b>", "a@b"),
-        (b"TO:<a@b>junk", "a@b"),
+        (b"TO:<a@b>junk", "<a@b>junk"),
+        (b"TO:<>a@b", "<>a@b"),  # which Postfix takes for a@b
+        (b"TO:<a@b> junk", "a@b"),
+        (b"TO:<a@b>\tX=1", "a@b"),
         (b"TO:a@b\tX=1", "a@b"),
         (b"TO:<a\\>b@c>", "a\\>b@c"),
         (b'TO:"a b"@c X', '"a b"@c'),
-        (b'TO:<"a@b>', ""),
+        (b'TO:<"a@b>', '<"a@b>'),
         (b"TO", ""),
         (b"TO<a@b>", ""),
         (b"FROM:<a@b>", ""),

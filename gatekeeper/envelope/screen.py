@@ -19,10 +19,11 @@ from gatekeeper.envelope.spf import SpfChecks
 from gatekeeper.errors import ResolverError
 from gatekeeper.events import Client, HelloAttempt, JudgedEvent, MailAttempt, MailProtocol
 from gatekeeper.findings import SenderDomain, SpfResult
-from gatekeeper.policy.domain_names import dns_name, is_address_literal, sender_domain
+from gatekeeper.policy.domain_names import dns_name, is_address_literal
 from gatekeeper.policy.hello import hello_fault
 from gatekeeper.policy.rules import treatment
 from gatekeeper.policy.sender_records import by_addresses, by_mx
+from gatekeeper.policy.senders import read_sender
 from gatekeeper.prefix import Prefix
 from gatekeeper.records import Question, RecordType
 from gatekeeper.settings import Settings, Treatment
@@ -107,27 +108,29 @@ class EnvelopeScreen:
                 del now[who]
 
     async def _asked(self, event: MailAttempt, client: Client) -> MailAttempt:
+        sender = read_sender(event.reverse_path)
+        if sender is None:
+            return replace(event, domain=SenderDomain.UNREADABLE)
         deadline = trio.current_time() + self._deadline_s
         domain: SenderDomain | None = None
         result: SpfResult | None = None
 
         async def ask_spf() -> None:
             nonlocal result
-            result = await self.spf.check(client.address, event.reverse_path, event.hello, deadline)
+            result = await self.spf.check(client.address, sender, event.hello, deadline)
 
         with trio.move_on_at(deadline) as patience:
             async with trio.open_nursery() as nursery:
                 if self._spf:
                     nursery.start_soon(ask_spf)
                 if self._domain:
-                    domain = await self._ask_domain(event.reverse_path)
+                    domain = await self._ask_domain(sender.domain)
         self.unanswered += patience.cancelled_caught
         if domain is None and result is None:
             return event
         return replace(event, domain=domain, spf=result)
 
-    async def _ask_domain(self, reverse_path: str) -> SenderDomain | None:
-        domain = sender_domain(reverse_path)
+    async def _ask_domain(self, domain: str) -> SenderDomain | None:
         if not domain or is_address_literal(domain):
             return None  # the null sender; `root`; an address, which needs no DNS
         name = dns_name(domain)

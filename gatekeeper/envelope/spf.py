@@ -19,7 +19,8 @@ import trio
 from gatekeeper.abc import Resolver
 from gatekeeper.errors import ResolverError
 from gatekeeper.findings import SpfResult
-from gatekeeper.policy.domain_names import dns_name, sender_domain
+from gatekeeper.policy.domain_names import dns_name
+from gatekeeper.policy.senders import Sender
 from gatekeeper.records import Question, RecordType
 
 THREADS: Final = 64  # they wait for DNS, mostly, and are made as they are needed
@@ -47,7 +48,7 @@ class SpfChecks:
         self._given_up: list[Evaluation] = []
 
     async def check(
-        self, client: str, reverse_path: str, hello: str, deadline: float
+        self, client: str, sender: Sender, hello: str, deadline: float
     ) -> SpfResult | None:
         """The result for a client's address and the sender it names; of the null sender that is
         `postmaster` of its EHLO domain (RFC 7208 2.4). None where all threads are stuck.
@@ -55,7 +56,7 @@ class SpfChecks:
         No question goes on beyond `deadline`, in Trio's time; the caller gives up then by
         cancelling, which never waits for a thread. Never raises.
         """
-        local, domain = identity(reverse_path, hello)
+        local, domain = identity(sender, hello)
         if "." not in domain:
             return SpfResult.NONE  # RFC 7208 4.3
         record = Question(domain, RecordType.TXT)
@@ -90,13 +91,12 @@ class SpfChecks:
         return result
 
 
-def identity(reverse_path: str, hello: str) -> tuple[str, str]:
+def identity(sender: Sender, hello: str) -> tuple[str, str]:
     """The local part and the domain that are checked (RFC 7208 2.4, 4.3); no domain where there is
     none that DNS could have."""
-    if not reverse_path:
+    if not sender.local and not sender.domain:
         return "postmaster", dns_name(hello)
-    local, _, _ = reverse_path.rpartition("@")
-    return local or "postmaster", dns_name(sender_domain(reverse_path))
+    return sender.local, dns_name(sender.domain)
 
 
 @dataclass(slots=True, eq=False)

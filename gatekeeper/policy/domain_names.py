@@ -12,10 +12,6 @@ from gatekeeper.policy.mailboxes import MAX_DOMAIN_CHARACTERS, canonical_domain
 # Letters, digits and hyphens; and "_", which is in no host's name but in many that are used.
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-# One that is not closed is found as well, at its first quote: so the search is linear in time.
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.|\\$)*(?:(")|$)', re.DOTALL)
-_COMMENT: Final = re.compile(r"\([^()]*\)")
-MAX_COMMENT_DEPTH: Final = 8  # of comments in comments; what has more is no domain
 _NUMBER: Final = re.compile(r"(?:.*\.)?[0-9]+")  # no top-level domain is one (RFC 3696 2)
 
 
@@ -36,28 +32,6 @@ def _a_label(label: str) -> str:
     if label.isascii():
         return label
     return "xn--" + label.encode("punycode").decode("ascii")
-
-
-def sender_domain(reverse_path: str) -> str:
-    """The domain that a backend reads in a reverse-path: what stands behind the last `@`, whatever
-    stands before it. Empty where there is none.
-
-    Backends are lenient here, and whoever forges a sender must not get round its domain by that:
-    quoted strings, comments and blanks are passed over (RFC 5322 3.2), and `user%domain` and
-    `domain!user` have their domain, which Postfix rewrites so.
-    """
-    path = _QUOTED.sub(lambda found: "" if found[1] else found[0][1:], reverse_path)
-    for _ in range(MAX_COMMENT_DEPTH):
-        bare = _COMMENT.sub("", path)
-        if bare == path:
-            break
-        path = bare
-    path = "".join(path.split()).replace("\\", "")
-    if "@" in path:
-        return path.rpartition("@")[2]
-    if "%" in path:
-        return path.rpartition("%")[2]
-    return path.partition("!")[0] if "!" in path else ""
 
 
 def is_address_literal(domain: str) -> bool:

@@ -23,13 +23,14 @@ def hello(event: JudgedEvent, facts: Facts) -> Verdict | None:
 
 
 def sender_domain(event: JudgedEvent, facts: Facts) -> Verdict | None:
-    """Refuse a sender to whom no answer could be sent: there is no such domain (550 5.1.8), or it
-    takes no mail (550 5.7.27, RFC 7505 4.2). The null sender has no domain and passes."""
+    """Refuse a sender to whom no answer could be sent: there is no such domain, or none that all
+    servers read alike (550 5.1.8), or it takes no mail (550 5.7.27, RFC 7505 4.2). The null sender
+    has no domain and passes."""
     del facts
     if not isinstance(event, MailAttempt):
         return None
     match event.domain:
-        case SenderDomain.MISSING:
+        case SenderDomain.MISSING | SenderDomain.UNREADABLE:
             return Verdict(Action.REJECT, Reason.SENDER_DOMAIN)
         case SenderDomain.NULL_MX:
             return Verdict(Action.REJECT, Reason.SENDER_NULL_MX)
@@ -40,9 +41,13 @@ def sender_domain(event: JudgedEvent, facts: Facts) -> Verdict | None:
 def spf_fail(event: JudgedEvent, facts: Facts) -> Verdict | None:
     """Refuse mail that its sender's domain says is forged (550 5.7.23, RFC 7208 8.4).
 
-    All other results pass: `softfail` says that the domain is not sure, an error says nothing.
+    All other results pass: `softfail` says that the domain is not sure, an error says nothing. But
+    a sender in whom servers might read different domains is taken for forged: else that would be
+    the way to forge one.
     """
     del facts
-    if not isinstance(event, MailAttempt) or event.spf is not SpfResult.FAIL:
+    if not isinstance(event, MailAttempt):
         return None
-    return Verdict(Action.REJECT, Reason.SPF_FAIL)
+    if event.spf is SpfResult.FAIL or event.domain is SenderDomain.UNREADABLE:
+        return Verdict(Action.REJECT, Reason.SPF_FAIL)
+    return None

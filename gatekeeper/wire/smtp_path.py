@@ -15,8 +15,9 @@ def read_path(argument: bytes, keyword: bytes) -> str:
     """The path after `keyword` (`FROM` or `TO`) and a colon, without brackets and parameters.
 
     A source route stays part of the path. Missing brackets and blanks around the colon are
-    tolerated, as common servers do. Octets that are not UTF-8 (RFC 6531) become surrogate escapes.
-    Empty for the null path and for what cannot be read.
+    tolerated, as common servers do; where the brackets do not end the path, or do not end at all,
+    they and what follows are part of it. Octets that are not UTF-8 (RFC 6531) become surrogate
+    escapes. Empty for the null path and where there is none.
     """
     argument = argument.lstrip(BLANKS)
     if argument[: len(keyword)].upper() != keyword:
@@ -35,7 +36,7 @@ def _until_end(path: bytes) -> bytes:
     """The text up to the closing bracket, or up to the first blank where none was opened."""
     if path.startswith(b"<"):
         end = _find_unquoted(path, b">")
-        return path[1:end] if end >= 0 else b""
+        return path[1:end] if end >= 0 and path[end + 1 : end + 2].strip(BLANKS) == b"" else path
     end = _find_unquoted(path, BLANKS)
     return path[:end] if end >= 0 else path
 

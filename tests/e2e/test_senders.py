@@ -102,6 +102,8 @@ def answer(running: Guard, source: str, sender: str) -> bytes:
         (f"ann@host.{ZONE}", OK, OK),
         (f"ann@sender.{FAILING}", OK, OK),
         (f"ann@nowhere.{ZONE}", NOT_FOUND, NOT_FOUND),
+        (f"ann%sender.{ZONE}", NOT_FOUND, NOT_FOUND),  # which Postfix takes for ann@sender
+        (f">ann@sender.{ZONE}", NOT_FOUND, NOT_FOUND),  # and this, behind a null sender
         (f"ann@null.{ZONE}", NULL_MX, NULL_MX),
     ],
 )

@@ -1,0 +1,34 @@
+"""The sender that a reverse-path names, where all read it alike (RFC 5321 4.1.2).
+
+Backends read paths leniently, each in its own way: Postfix finds `a@b.example` in `a%b.example`, in
+`b.example!a`, in `a@(a comment)b.example` and in `<>a@b.example`. Whoever forges a sender must not
+get round its domain by that, so what is not in the form of the RFC is not read at all.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+# No blanks, and none of the characters that are syntax in an address (RFC 5322 3.2.3, 4.4).
+_ATOMS: Final = r'[^\s()<>\[\],;:\\"@]+'
+_ROUTE: Final = rf"@{_ATOMS}(?:,@{_ATOMS})*:"  # to be passed over (RFC 5321 C)
+_QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
+_LITERAL: Final = r'\[[^\s()<>\[\],;\\"@]+\]'
+_MAILBOX: Final = re.compile(rf"(?:{_ROUTE})?({_QUOTED}|{_ATOMS})@({_ATOMS}|{_LITERAL})")
+# Without a domain, and nothing in it that some server takes for one.
+_LOCAL: Final = re.compile(r'[^\s()<>\[\],;:\\"@%!]*')
+
+
+class Sender(NamedTuple):
+    """A reverse-path's two parts as the client wrote them; both empty for the null sender, and the
+    domain for a sender without one."""
+
+    local: str
+    domain: str
+
+
+def read_sender(reverse_path: str) -> Sender | None:
+    """The sender; None where servers might read different ones."""
+    found = _MAILBOX.fullmatch(reverse_path)
+    if found is not None:
+        return Sender(found[1], found[2])
+    return Sender(reverse_path, "") if _LOCAL.fullmatch(reverse_path) else None
