@@ -117,7 +117,7 @@ class Chronicle:
             violation=event.kind if isinstance(event, Violation) else "",
             delay_s=round(verdict.delay_s, 1),
             ban=verdict.ban,
-            ref=verdict.ticket,
+            **({"ref": verdict.ticket} if verdict.ticket else {}),
             **_particulars(event, verdict.reason),
             **_of_hooks(client, verdict),
             rip=client.address,

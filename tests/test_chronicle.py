@@ -117,6 +117,15 @@ async def test_a_verdict_tells_whether_it_was_carried_out(lines: Lines) -> None:
     )
 
 
+async def test_a_verdict_is_found_by_its_ticket(lines: Lines) -> None:
+    attempt = AuthAttempt("PLAIN", "ann ref=22222", secret=Secret(PASSWORD))
+    verdict = Verdict(Action.DEFER, Reason.SUSPECT_SOURCE, ticket="7f3k2")
+    lines.chronicle.verdict(CLIENT, attempt, verdict, enforced=True)
+    raw = await lines.raw()
+    assert b" ref=7f3k2 " in raw
+    assert b'user="ann ref=22222"' in raw
+
+
 async def test_a_session_that_would_have_ended_is_told_with_why(lines: Lines) -> None:
     session = Session(CLIENT)
     session.authcid = FORGED

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ticket_mask import masked
+from ticket_mask import TICKETED, masked
 
 from .accounts import ALICE, BOB, CAROL, DOMAIN, SECOND_DOMAIN
 from .conftest import Mail
@@ -97,6 +97,22 @@ def test_a_sender_is_refused_by_one_of_two_domains(place: Place, source: str) ->
     assert place.answer(source, f"dora@{SECOND_DOMAIN}", spam) == NOT_ACCEPTED
     assert place.answer(source, ALICE, spam).startswith(b"250 ")
     assert place.answer(source, f"dora@{SECOND_DOMAIN}", b"").startswith(b"250 ")
+
+
+def test_a_refused_sender_finds_out_why_by_his_ticket(place: Place, source: str) -> None:
+    spam, recipient = b"Spam@elsewhere.test", f"dora@{SECOND_DOMAIN}"
+    with place.session(source) as client:
+        assert client.command(b"MAIL FROM:<" + spam + b">").startswith(b"250 ")
+        found = TICKETED.search(client.command(f"RCPT TO:<{recipient}>".encode()))
+    assert found is not None
+    ticket = found[1].decode()
+    told = place.guard.command("explain", f"(ref {ticket})").splitlines()
+    assert told[0].startswith(f"{ticket}: {source} was refused at ")
+    assert told[1].startswith("  sender-blacklisted: ")
+    assert f"recipient    {recipient}" in told
+    assert f"sender       {spam.decode()}" in told
+    assert f" ref={ticket} " in place.guard.log()
+    place.guard.command("explain", "ref=22222" if ticket != "22222" else "ref=33333", expect=3)
 
 
 def test_a_change_is_taken_without_a_signal(place: Place, source: str) -> None:
