@@ -225,6 +225,7 @@ async def test_stuck_reader_stops_nothing_and_drops_are_counted() -> None:
     assert sink.lines[0] == f"{HEAD} first"
     assert sink.lines[-1] == f"{HEAD} log-dropped lines=5"
     assert len(sink.lines) == MAX_QUEUED_LINES + 2
+    assert log.lost == 5
 
 
 async def test_close_gives_up_on_a_stuck_reader(autojump_clock: trio.testing.MockClock) -> None:
@@ -263,6 +264,7 @@ async def test_lines_that_cannot_be_written_are_counted() -> None:
     log.event("kept")
     await log.aclose()
     assert sink.lines == [f"{HEAD} kept", f"{HEAD} log-dropped lines=2"]
+    assert log.lost == 2  # the line that told of them is none of them
 
 
 def test_events_before_and_after_a_run_raise_nothing() -> None:
