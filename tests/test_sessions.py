@@ -89,6 +89,19 @@ def test_who_waits_for_the_greeting_shakes_no_hands() -> None:
 
 
 @inside_trio
+def test_a_census_is_by_listener_and_phase() -> None:
+    table = Table()
+    assert table.census() == {}
+    first = table.enter("192.0.2.1")
+    table.add(a_session("192.0.2.2"))
+    table.add(a_session("192.0.2.3"))
+    listener = first.client.listener
+    assert table.census() == {(listener, Phase.DIALOGUE): 1, (listener, Phase.HANDSHAKE): 2}
+    table.remove(first)
+    assert table.census() == {(listener, Phase.HANDSHAKE): 2}
+
+
+@inside_trio
 def test_sessions_are_counted_by_entity() -> None:
     table = Table()
     sessions = [table.enter("192.0.2.1"), table.enter("192.0.2.1"), table.enter("192.0.2.2")]
