@@ -138,6 +138,7 @@ def test_troubles_are_told_once_and_their_end_too(tmp_path: Path) -> None:
             await trio.sleep(5 * LOOK_S)
             assert heard.said == [("checks", "too many levels of symbolic links")]
             assert follower.report()["domains"] == {"read": 1, "names": 1, "troubles": 1}
+            assert (follower.count, follower.troubles) == (1, 1)
             os.unlink(tmp_path / "a.example/checks")
             await heard.until(lambda: len(heard.said) > 1)
             assert heard.said[1:] == [("checks", "")]
