@@ -123,13 +123,17 @@ async def test_a_resting_address_is_tried_where_no_other_answers() -> None:
     async with legs() as made:
         gone, also_gone = refusing(), refusing()
         backend = a_backend(gone, also_gone)
+        heard: list[tuple[str, str]] = []
+        backend.on_open = lambda name, _seconds, why: heard.append((name, why))
         with pytest.raises(BackendUnavailable) as caught:
             await reached(made, backend)
         assert str(gone) in str(caught.value)
         assert str(also_gone) in str(caught.value)
         assert "ECONNREFUSED" in str(caught.value)
+        assert heard == [("b", str(caught.value))]
         with socket.create_server((gone.host, gone.port)) as again:
             assert await reached(made, backend, trio.socket.from_stdlib_socket(again)) == 0
+        assert heard[1:] == [("b", "")]
 
 
 @virtual_time
