@@ -18,7 +18,8 @@ from rig_ends import authority
 
 from gatekeeper.errors import ConfigError
 from gatekeeper.settings import CertificatePair, SniSettings, TlsSettings
-from gatekeeper.tls import Certificates
+from gatekeeper.tls import Certificates, ends_at
+from gatekeeper.wire.certificate_time import not_after
 
 NAME = "mail.example"
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -300,6 +301,32 @@ def test_an_encrypted_key_is_refused_without_asking(tmp_path: Path) -> None:
     subprocess.run([*command, pair(NAME).private_key, "-out", locked], check=True, timeout=20)
     with pytest.raises(ConfigError, match=r"locked\.key.*encrypted"):
         certificates(CertificatePair(pair(NAME).certificate, locked))
+
+
+def test_the_first_certificate_of_a_file_ends_it(tmp_path: Path) -> None:
+    whole = pair(NAME).certificate.read_text()
+    first = ssl.PEM_cert_to_DER_cert(whole[: whole.index(ssl.PEM_FOOTER)] + ssl.PEM_FOOTER)
+    chain = tmp_path / "chain.pem"
+    chain.write_text(f"Bag Attributes: é\n{whole}\n{'x' * 100}")
+    assert ends_at(chain) == ends_at(pair(NAME).certificate) == not_after(first)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file"),
+        (b"", "cannot be told"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be told"),
+    ],
+)
+def test_a_file_without_a_certificate_has_no_end(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    file = tmp_path / "bad.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"bad\.pem.*{why}"):
+        ends_at(file)
 
 
 @pytest.mark.parametrize("content", [b"", b"not PEM\n", os.urandom(500)])
