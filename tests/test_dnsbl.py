@@ -8,7 +8,7 @@ import trio.testing
 from fake_resolver import FakeResolver
 from guard_bench import MX_PEER, client
 
-from gatekeeper.dnsbl import IN_TIME, Blocklists
+from gatekeeper.dnsbl import IN_TIME, Blocklists, Lookup
 from gatekeeper.events import Client, Listing, MailProtocol
 from gatekeeper.policy.zone_health import FAILURES, FIRST_OFF_S
 from gatekeeper.prefix import Prefix
@@ -342,6 +342,7 @@ async def test_a_flood_of_questions_switches_nothing_off(autojump_clock: object)
     for number in range(1, 3 * FAILURES):
         assert await desk.ask(number) == ()
     assert desk.blocklists.unanswered == 3 * FAILURES - 1
+    assert desk.blocklists.lookups == {("one.example", Lookup.OVERLOADED): 3 * FAILURES - 1}
     desk.dns.overloaded = False
     assert len(await desk.ask(100)) == 1
     assert desk.told == []
@@ -366,6 +367,38 @@ async def test_new_settings_count_from_the_next_client(autojump_clock: object) -
     desk.blocklists.reconfigure(settings())
     assert await desk.ask(3) == ()
     assert desk.blocklists.report() == {}
+
+
+# -- counts -------------------------------------------------------------------------------------
+
+
+async def test_each_answer_is_counted_by_what_it_says(autojump_clock: object) -> None:
+    desk = Desk(ONE, TWO)
+    desk.put("one.example", "127.0.0.2")
+    desk.dns.failures[f"{STEM}.two.example"] = "SERVFAIL"
+    await desk.ask()
+    await desk.ask()
+    assert desk.blocklists.lookups == {
+        ("one.example", Lookup.LISTED): 2,
+        ("two.example", Lookup.FAILED): 2,
+    }
+    await desk.ask(10)
+    assert desk.blocklists.lookups["one.example", Lookup.CLEAR] == 1
+    assert desk.blocklists.zones() == {"one.example": True, "two.example": True}
+
+
+async def test_silence_and_errors_are_counted_too(autojump_clock: object) -> None:
+    desk = Desk(ONE, TWO)
+    desk.put("one.example", PUBLIC)
+    desk.dns.silent.add(f"{STEM}.two.example")
+    await desk.ask()
+    assert desk.blocklists.lookups == {
+        ("one.example", Lookup.REFUSED): 1,
+        ("two.example", Lookup.LATE): 1,
+    }
+    assert desk.blocklists.zones() == {"one.example": False, "two.example": True}
+    await desk.ask()  # the one that is off is not asked
+    assert desk.blocklists.lookups["one.example", Lookup.REFUSED] == 1
 
 
 # -- keys ---------------------------------------------------------------------------------------
