@@ -1,6 +1,7 @@
 """The Ledger: bans at once, history for escalation, exemptions, bounds."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -569,6 +570,28 @@ def test_what_the_configuration_blocks_is_kept_out_and_is_no_ban(clock: UnixCloc
     assert (ledger.bans(), len(ledger)) == ([], 0)
     ledger.block([])
     assert ledger.find(Prefix.parse("203.0.113.1"), Scope.AUTH) is None
+
+
+def test_a_census_counts_what_is_in_force_by_kind(ledger: Ledger, clock: UnixClock) -> None:
+    for number in range(1, 40):
+        rule_ban(ledger, Prefix.parse(f"198.51.100.{number}"))
+    rule_ban(ledger, Prefix.parse("198.51.100.1"), Scope.MX)
+    wide = Prefix.parse("2001:db8:7::/48")
+    ledger.ban(wide, Scope.MX, Reason.OPERATOR, seconds=9_999, origin=Origin.OPERATOR)
+    ledger.ban(HOST, Scope.AUTH, Reason.IMPORTED, seconds=5, origin=Origin.IMPORT)
+
+    def counted() -> dict[tuple[Origin, int, Scope], int]:
+        return dict(sum(ledger.census(7), Counter()))
+
+    rules = {(Origin.RULE, 4, Scope.AUTH): 39, (Origin.RULE, 4, Scope.MX): 1}
+    by_hand = {(Origin.OPERATOR, 6, Scope.MX): 1}
+    assert counted() == rules | by_hand | {(Origin.IMPORT, 4, Scope.AUTH): 1}
+    clock.now += 6
+    assert counted() == rules | by_hand
+    clock.now += 601
+    assert counted() == by_hand
+    ledger.lift(wide, Scope.MX)
+    assert counted() == {}
 
 
 def test_a_ban_of_what_is_blocked_is_told_as_one(clock: UnixClock) -> None:
