@@ -71,7 +71,7 @@ def test_a_dead_resolver_is_dead_in_its_manner(manner: Manner, why: str) -> None
 
 def test_the_guards_differ_in_their_lists_alone(tmp_path: Path) -> None:
     loaded = []
-    for lists in ("", port25.LISTS):
+    for lists in (port25.NO_NAMES, port25.NO_NAMES + port25.LISTS):
         file = tmp_path / "gatekeeper.toml"
         file.write_text(port25.configuration(tmp_path, 2525, 2626, 5353, lists))
         loaded.append(load(file))
@@ -84,3 +84,4 @@ def test_the_guards_differ_in_their_lists_alone(tmp_path: Path) -> None:
     }
     assert with_lists.dns.deadline_s == port25.DEADLINE_S
     assert without.policy == with_lists.policy
+    assert without.rules == with_lists.rules
