@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import trio
+import trio.testing
 from fake_resolver import FakeResolver
 from guard_bench import SETTINGS, Bench
 

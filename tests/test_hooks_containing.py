@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import pytest
 import trio
+import trio.testing
 from guard_bench import client
 from hooks_rig import HooksRig, hooks_rig
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from guard_bench import GUESSES, OFFICE, SETTINGS, Bench, attempt, client
 from hooks_rig import hooks_rig
 
