@@ -14,8 +14,9 @@ from typing import Final
 
 import trio
 
-from gatekeeper.envelope.spf import MAX_RECORDS_OCTETS, SpfChecks
+from gatekeeper.envelope.spf import MAX_RECORDS_OCTETS, THREADS, SpfChecks
 from gatekeeper.findings import SpfResult
+from gatekeeper.policy.senders import Sender
 from gatekeeper.records import Answer, Question, RecordType
 
 CLIENT: Final = "203.0.113.9"
@@ -56,7 +57,7 @@ class Table:
 
 async def _check(checks: SpfChecks, name: str) -> SpfResult | None:
     until = trio.current_time() + DEADLINE_S
-    return await checks.check(CLIENT, f"ann@{name}.example", "mail.example", until)
+    return await checks.check(CLIENT, Sender("ann", f"{name}.example"), "mail.example", until)
 
 
 async def _one_by_one(checks: SpfChecks, name: str) -> float:
@@ -110,13 +111,13 @@ async def main() -> None:
     for _ in range(ROUNDS):
         for kind, name in KINDS.items():
             cpu[kind].append(await _one_by_one(usual, name))
-            for threads, checks in ((2, few), (16, usual)):
+            for threads, checks in ((2, few), (THREADS, usual)):
                 rates.setdefault((kind, threads), []).append(await _together(checks, name))
     print(f"load {os.getloadavg()[0]:.1f}")
     for kind in KINDS:
         both = " and ".join(
             f"{statistics.median(rates[kind, threads]):,.0f}/s with {threads} threads"
-            for threads in (2, 16)
+            for threads in (2, THREADS)
         )
         print(f"{kind}: {statistics.median(cpu[kind]) * 1e6:.0f} µs of CPU, {both}")
     started = time.perf_counter()
