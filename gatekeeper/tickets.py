@@ -29,7 +29,7 @@ from gatekeeper.wire.ticket import COUNT, spell
 
 # Kept tickets of the login ports, whose people ring up within the hour, and of port 25, whose
 # senders read a bounce the next day; apart, so that a flood of spam costs no user his answer. About
-# 0.5 KB each. Older ones are in the log.
+# 0.7 KB each. Older ones are in the log.
 MAX_TICKETS: Final = {Scope.AUTH: 20_000, Scope.MX: 10_000}
 MAX_PATH_CHARACTERS: Final = 80
 
