@@ -16,7 +16,7 @@ import trio
 
 from gatekeeper.envelope.spf import MAX_RECORDS_OCTETS, THREADS, SpfChecks
 from gatekeeper.findings import SpfResult
-from gatekeeper.policy.senders import Sender
+from gatekeeper.policy.strict_paths import StrictPath
 from gatekeeper.records import Answer, Question, RecordType
 
 CLIENT: Final = "203.0.113.9"
@@ -57,7 +57,7 @@ class Table:
 
 async def _check(checks: SpfChecks, name: str) -> SpfResult | None:
     until = trio.current_time() + DEADLINE_S
-    return await checks.check(CLIENT, Sender("ann", f"{name}.example"), "mail.example", until)
+    return await checks.check(CLIENT, StrictPath("ann", f"{name}.example"), "mail.example", until)
 
 
 async def _one_by_one(checks: SpfChecks, name: str) -> float:

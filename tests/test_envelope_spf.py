@@ -11,7 +11,7 @@ from rig import virtual_time
 from gatekeeper.envelope import spf
 from gatekeeper.envelope.spf import SpfChecks, identity
 from gatekeeper.findings import SpfResult
-from gatekeeper.policy.senders import read_sender
+from gatekeeper.policy.strict_paths import read_strictly
 from gatekeeper.records import Answer, Question, RecordType
 
 INSIDE, OUTSIDE, INSIDE_V6 = "192.0.2.10", "203.0.113.9", "2001:db8:1::10"
@@ -34,7 +34,7 @@ def zone(*records: str, name: str = "b.example") -> FakeResolver:
 async def checked(
     checks: SpfChecks, client: str = OUTSIDE, path: str = "a@b.example", hello: str = HELLO
 ) -> SpfResult | None:
-    sender = read_sender(path)
+    sender = read_strictly(path)
     assert sender is not None
     return await checks.check(client, sender, hello, trio.current_time() + LATER_S)
 
@@ -119,7 +119,7 @@ async def test_a_domain_without_a_record_needs_no_thread() -> None:
     ],
 )
 def test_identities(path: str, hello: str, local: str, domain: str) -> None:
-    sender = read_sender(path)
+    sender = read_strictly(path)
     assert sender is not None
     assert identity(sender, hello) == (local, domain)
 

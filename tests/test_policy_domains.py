@@ -11,6 +11,7 @@ from gatekeeper.policy.domains import SILENT, DomainFacts, DomainLists, Domains,
 from gatekeeper.policy.mailboxes import canonical_domain
 from gatekeeper.policy.name_set import NameSet
 from gatekeeper.policy.prefix_set import PrefixSet
+from gatekeeper.policy.strict_paths import read_strictly
 from gatekeeper.prefix import Prefix
 from gatekeeper.settings import Treatment
 from gatekeeper.verdict import Reason
@@ -83,6 +84,22 @@ def test_a_tag_of_its_own_can_be_invalid_or_valid() -> None:
     assert not unknown(tree, "ann+ham")
     assert not unknown(tree, "lists+a")
     assert unknown(tree, "lists")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("eve%example.org", "example.org!eve", "eve @example.org", "eve(x)@example.org"),
+        *("<>eve@example.org", "eve@example.org>", 'eve@"example.org"', "eve@example\\.org"),
+    ],
+)
+def test_no_other_way_to_write_a_user_gets_round_the_lists(path: str) -> None:
+    """Postfix takes each for eve@example.org."""
+    tree = domains(valid=names("*"), invalid=names("eve"))
+    assert facts(tree, path).unknown_user
+    assert not facts(Domains(), path).unknown_user, "there are no lists"
+    for plain in ("ann@example.org", '"john doe"@example.org', "postmaster", ""):
+        assert not facts(tree, plain).unknown_user
 
 
 def test_the_postmaster_is_there_unless_named_as_invalid() -> None:
@@ -232,5 +249,5 @@ def test_no_name_does_harm(path: str, sender: str | None, name: str | None, clie
     seen = Domains({"example.org": FULL}, FULL).facts(client, name, sender, path)
     called = canonical_domain(name or "").rpartition(".")[2]
     assert seen.client_blacklisted == ("192.0.2." in client or called == "cn")
-    if seen.unknown_user:
+    if seen.unknown_user and read_strictly(path) is not None:
         assert path.lower().endswith(("@example.org", "@example.org.")) or "eve" in path.lower()

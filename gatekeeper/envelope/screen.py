@@ -23,7 +23,7 @@ from gatekeeper.policy.domain_names import dns_name, is_address_literal
 from gatekeeper.policy.hello import hello_fault
 from gatekeeper.policy.rules import treatment
 from gatekeeper.policy.sender_records import by_addresses, by_mx
-from gatekeeper.policy.senders import read_sender
+from gatekeeper.policy.strict_paths import read_strictly
 from gatekeeper.prefix import Prefix
 from gatekeeper.records import Question, RecordType
 from gatekeeper.settings import Settings, Treatment
@@ -108,7 +108,7 @@ class EnvelopeScreen:
                 del now[who]
 
     async def _asked(self, event: MailAttempt, client: Client) -> MailAttempt:
-        sender = read_sender(event.reverse_path)
+        sender = read_strictly(event.reverse_path)
         if sender is None:
             return replace(event, domain=SenderDomain.UNREADABLE)
         deadline = trio.current_time() + self._deadline_s

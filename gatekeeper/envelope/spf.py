@@ -20,7 +20,7 @@ from gatekeeper.abc import Resolver
 from gatekeeper.errors import ResolverError
 from gatekeeper.findings import SpfResult
 from gatekeeper.policy.domain_names import dns_name
-from gatekeeper.policy.senders import Sender
+from gatekeeper.policy.strict_paths import StrictPath
 from gatekeeper.records import Question, RecordType
 
 THREADS: Final = 64  # they wait for DNS, mostly, and are made as they are needed
@@ -48,7 +48,7 @@ class SpfChecks:
         self._given_up: list[Evaluation] = []
 
     async def check(
-        self, client: str, sender: Sender, hello: str, deadline: float
+        self, client: str, sender: StrictPath, hello: str, deadline: float
     ) -> SpfResult | None:
         """The result for a client's address and the sender it names; of the null sender that is
         `postmaster` of its EHLO domain (RFC 7208 2.4). None where all threads are stuck.
@@ -91,7 +91,7 @@ class SpfChecks:
         return result
 
 
-def identity(sender: Sender, hello: str) -> tuple[str, str]:
+def identity(sender: StrictPath, hello: str) -> tuple[str, str]:
     """The local part and the domain that are checked (RFC 7208 2.4, 4.3); no domain where there is
     none that DNS could have."""
     if not sender.local and not sender.domain:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from gatekeeper.policy.mailboxes import Mailbox, canonical_domain, read_mailbox, without_tag
 from gatekeeper.policy.name_set import NameSet
 from gatekeeper.policy.prefix_set import PrefixSet
+from gatekeeper.policy.strict_paths import read_strictly
 from gatekeeper.prefix import Prefix, pack_address
 from gatekeeper.settings import Treatment
 from gatekeeper.verdict import Reason
@@ -119,7 +120,8 @@ class Domains:
             client_blacklisted=any(lists.black.has_client(client, name) for lists in both),
             sender_blacklisted=sender is not None
             and any(lists.black.has_sender(sender) for lists in both),
-            unknown_user=recipient is not None and self._unknown(recipient.local, own),
+            unknown_user=self._has_no_name(forward_path)
+            or (recipient is not None and self._unknown(recipient.local, own)),
             client_whitelisted=white_client,
             whitelisted=white_client
             or (sender is not None and any(lists.white.has_sender(sender) for lists in both))
@@ -131,6 +133,11 @@ class Domains:
         """Whether the client is on `_global_`'s white list, whomever it writes to: an address of
         it, where `entity` is a /64."""
         return self.everywhere.white.ips.overlaps(entity)
+
+    def _has_no_name(self, forward_path: str) -> bool:
+        """Whether servers might read different recipients in it: one who is looked up here under
+        another name than the backend delivers to would get round the lists."""
+        return bool(self.by_name) and read_strictly(forward_path) is None
 
     def _unknown(self, local: str, own: DomainLists) -> bool:
         """Whether the domain has no such user. Invalid wins, and a list of valid ones speaks of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.policy.senders import Sender, read_sender
+from gatekeeper.policy.strict_paths import StrictPath, read_strictly
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from gatekeeper.policy.senders import Sender, read_sender
     ],
 )
 def test_senders(path: str, local: str, domain: str) -> None:
-    assert read_sender(path) == Sender(local, domain)
+    assert read_strictly(path) == StrictPath(local, domain)
 
 
 # Behind each what Postfix 3.7 reads in it.
@@ -64,12 +64,12 @@ def test_senders(path: str, local: str, domain: str) -> None:
     ],
 )
 def test_what_servers_read_each_in_their_own_way_is_not_read(path: str) -> None:
-    assert read_sender(path) is None
+    assert read_strictly(path) is None
 
 
 @given(st.text('ab.@"\\<>()[]:;,%! \t\xfc'))
 def test_what_is_read_has_one_place_for_a_domain(path: str) -> None:
-    sender = read_sender(path)
+    sender = read_strictly(path)
     if sender is not None:
         assert path.endswith(f"{sender.local}@{sender.domain}" if sender.domain else sender.local)
         assert "@" not in sender.domain
@@ -86,6 +86,6 @@ def test_what_is_read_has_one_place_for_a_domain(path: str) -> None:
 def test_the_time_it_takes_is_linear(path: str) -> None:
     """Else it would be minutes."""
     started = time.perf_counter()
-    read_sender(path)
-    read_sender(path + "@b.example")
+    read_strictly(path)
+    read_strictly(path + "@b.example")
     assert time.perf_counter() - started < 1.0
