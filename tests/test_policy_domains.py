@@ -102,6 +102,13 @@ def test_no_other_way_to_write_a_user_gets_round_the_lists(path: str) -> None:
         assert not facts(tree, plain).unknown_user
 
 
+@pytest.mark.parametrize("path", ["eve%bad.example", "<>eve@bad.example", "eve@bad.example(x)"])
+def test_no_other_way_to_write_a_sender_gets_round_a_black_list(path: str) -> None:
+    tree = domains(black=Listed(domains=names("bad.example")))
+    assert facts(tree, sender=path).sender_blacklisted
+    assert not facts(domains(valid=names("ann")), sender=path).sender_blacklisted, "none is listed"
+
+
 def test_the_postmaster_is_there_unless_named_as_invalid() -> None:
     assert not unknown(domains(valid=names("ann")), "Postmaster")
     assert not unknown(domains(invalid=names("*")), "postmaster")

@@ -59,6 +59,11 @@ class Listed:
             sender.domain in domains or _ends(domains, sender.domain, BELOW, whole=False)
         )
 
+    @property
+    def names_senders(self) -> bool:
+        """Whether any sender is listed."""
+        return bool(self.senders or self.domains)
+
     def has_recipient(self, recipient: Mailbox) -> bool:
         """Whether a recipient is listed."""
         return _mailbox_listed(self.recipients, recipient)
@@ -107,7 +112,12 @@ class Domains:
         self, address: str, reverse_name: str | None, reverse_path: str | None, forward_path: str
     ) -> DomainFacts:
         """What is to be known of a recipient. `reverse_name` is None where it is not known, and
-        `reverse_path` where there is none; of the null sender (RFC 5321 4.5.5) no list speaks."""
+        `reverse_path` where there is none; of the null sender (RFC 5321 4.5.5) no list speaks.
+
+        Where servers might read different ones in a path, the recipient is unknown and the sender
+        on every black list of senders: he would be looked up here under another name than the one
+        the backend goes by.
+        """
         recipient = read_mailbox(forward_path)
         own = NO_LISTS if recipient is None else self.by_name.get(recipient.domain, NO_LISTS)
         both = (self.everywhere,) if own is NO_LISTS else (self.everywhere, own)
@@ -115,12 +125,16 @@ class Domains:
         client = Prefix(packed, len(packed) * 8)
         name = canonical_domain(reverse_name) if reverse_name else ""
         sender = read_mailbox(reverse_path) if reverse_path else None
+        hidden = bool(reverse_path) and read_strictly(reverse_path or "") is None
         white_client = any(lists.white.has_client(client, "") for lists in both)
         return DomainFacts(
             client_blacklisted=any(lists.black.has_client(client, name) for lists in both),
-            sender_blacklisted=sender is not None
-            and any(lists.black.has_sender(sender) for lists in both),
-            unknown_user=self._has_no_name(forward_path)
+            sender_blacklisted=any(
+                lists.black.names_senders
+                and (hidden or (sender is not None and lists.black.has_sender(sender)))
+                for lists in both
+            ),
+            unknown_user=(bool(self.by_name) and read_strictly(forward_path) is None)
             or (recipient is not None and self._unknown(recipient.local, own)),
             client_whitelisted=white_client,
             whitelisted=white_client
@@ -133,11 +147,6 @@ class Domains:
         """Whether the client is on `_global_`'s white list, whomever it writes to: an address of
         it, where `entity` is a /64."""
         return self.everywhere.white.ips.overlaps(entity)
-
-    def _has_no_name(self, forward_path: str) -> bool:
-        """Whether servers might read different recipients in it: one who is looked up here under
-        another name than the backend delivers to would get round the lists."""
-        return bool(self.by_name) and read_strictly(forward_path) is None
 
     def _unknown(self, local: str, own: DomainLists) -> bool:
         """Whether the domain has no such user. Invalid wins, and a list of valid ones speaks of
