@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
@@ -21,6 +22,8 @@ from gatekeeper.errors import DeliveryError
 from gatekeeper.log import Log
 from gatekeeper.notices import Notice, encoded
 from gatekeeper.policy.notice_rate import NoticeRate
+
+MAX_EARLY: Final = 20  # notices from before the run: a start that fails has fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Herald:
         self._waiting: deque[_Waiting] = deque()
         self._woken = trio.Event()
         self._one_at_a_time = trio.Lock()
+        self._early: list[Notice] | None = []  # told before there was a clock
         self._counts: Counter[str] = Counter(sent=0, failed=0)
         self.reconfigure(messengers, hostname)
 
@@ -64,6 +68,9 @@ class Herald:
         """Have the operator told, soon or in a summary. Never waits, never raises."""
         if not self._messengers:
             return
+        if self._early is not None:
+            self._early = [*self._early, notice][-MAX_EARLY:]
+            return
         kind, subject = notice.kind.value, notice.subject
         if self._rate.admits(kind, subject, notice, trio.current_time()):
             self._waiting.append(_Waiting(notice, self._clock()))
@@ -71,6 +78,9 @@ class Herald:
 
     async def run(self) -> None:
         """Hand over what is told until cancelled."""
+        early, self._early = self._early or (), None
+        for notice in early:
+            self.tell(notice)
         while True:
             for summary in self._rate.due(trio.current_time()):
                 waiting = _Waiting(summary.latest, self._clock(), summary.others, summary.more)
@@ -115,4 +125,6 @@ async def _failure(messenger: Messenger, body: bytes, *, patient: bool) -> str:
         await messenger.send(body, patient=patient)
     except DeliveryError as error:
         return str(error) or type(error).__name__
+    except Exception as error:  # a fault of ours costs a notice and not the guard
+        return f"a fault of gatekeeper: {type(error).__name__}"
     return ""

@@ -13,7 +13,7 @@ from gatekeeper import notices
 from gatekeeper.errors import DeliveryError
 from gatekeeper.log import Log
 from gatekeeper.notices import NoticeKind
-from gatekeeper.notify import Herald
+from gatekeeper.notify import MAX_EARLY, Herald
 from gatekeeper.policy.notice_rate import AT_ONCE, WINDOW_S
 
 MOMENT_S = 0.01  # virtual
@@ -66,6 +66,7 @@ async def running(*messengers: Fake) -> AsyncIterator[Rig]:
     herald = Herald(messengers, "mail.example.org", log, lambda: 1_700_000_000.0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(herald.run)
+        await trio.testing.wait_all_tasks_blocked()
         yield Rig(herald, log, logged)
         nursery.cancel_scope.cancel()
 
@@ -129,6 +130,41 @@ async def test_a_messenger_that_hangs_holds_up_notices_and_no_teller(
             assert waiting <= len(NoticeKind) * (AT_ONCE + 1)
         assert waiting > 0
         assert rig.herald.report()["sent"] == len(slow.bodies) > 0
+
+
+async def test_a_fault_of_our_own_costs_a_notice_and_no_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Broken(Fake):
+        async def send(self, body: bytes, *, patient: bool = True) -> None:
+            raise UnicodeError("label empty or too long: https://secret")
+
+    good = Fake("webhook")
+    async with running(Broken(), good) as rig:
+        zones(rig.herald, 2)
+        await trio.sleep(1)
+        assert await rig.herald.hand_over_now(notices.test()) == [
+            ("exec", "a fault of gatekeeper: UnicodeError"),
+            ("webhook", ""),
+        ]
+    assert len(good.bodies) == 3
+
+
+def test_what_is_told_before_the_run_is_not_lost() -> None:
+    fake = Fake()
+    herald = Herald((fake,), "mail.example.org", Log(lambda _octets: None))
+    for number in range(MAX_EARLY + 5):
+        herald.tell(notices.part(f"part {number}", "no such directory"))
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(herald.run)
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+
+    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert fake.bodies[0]["subject"] == "part 5"
+    assert len(fake.bodies) == AT_ONCE
 
 
 async def test_nobody_named_nobody_told(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,5 +1,6 @@
 """Who takes a notice to the operator: a program of his, a web service of his choice."""
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -41,7 +42,7 @@ def _program(path: Path) -> Path:
     except OSError as error:
         advice = "; arguments are not taken, write a script" if " " in path.name else ""
         raise ConfigError(f"[notify] exec: {path}: {error.strerror}{advice}") from error
-    if not stat.S_ISREG(mode) or not mode & 0o111:
+    if not (stat.S_ISREG(mode) and os.access(path, os.X_OK, effective_ids=True)):
         raise ConfigError(f"[notify] exec: {path}: it may not be executed: chmod +x")
     return path
 
