@@ -29,7 +29,7 @@ from gatekeeper.enforcement import Enforcement
 from gatekeeper.errors import GatekeeperError
 from gatekeeper.guard import Guard
 from gatekeeper.health import Health
-from gatekeeper.hooking import Hooking, end_despite_threads
+from gatekeeper.hooking import Hooking, end_despite_threads, hook_verbs
 from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
 from gatekeeper.metrics.readings import Parts
@@ -199,7 +199,8 @@ class App:
         with trio.move_on_after(BANS_WAIT_S):
             await self._enforcement.filled.wait()
         path = self._settings.run_dir / SOCKET_NAME
-        await outer.start(serve_control, path, console.control(overview.verbs()), self._log)
+        verbs = {**overview.verbs(), **hook_verbs(self._hooks)}
+        await outer.start(serve_control, path, console.control(verbs), self._log)
         async with trio.open_nursery() as sessions:
             await self._accept_until_stopped(sessions, signals)
             await self._drain()
@@ -219,6 +220,7 @@ class App:
             self._dns,
             self._domains,
             self._idlers,
+            self._hooks,
             self._log,
             stage=lambda: self._stage,
             server=lambda: self._server,

@@ -2,11 +2,13 @@
 
 import os
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 import trio
 
 from gatekeeper.abc import Resolver
+from gatekeeper.control_words import Arguments, Pieces, Verb, whole
 from gatekeeper.errors import ConfigError
 from gatekeeper.guard import Guard
 from gatekeeper.hooks.health import OnState
@@ -38,6 +40,17 @@ class Hooking(HookedJudge):
             names = ", ".join(map(str, settings.hooks.files))
             raise ConfigError(f"{names}: has not ended in {LOAD_S:g} s, when it was run to load it")
         self.install(functions, settings.hooks)
+
+
+def hook_verbs(judge: HookedJudge) -> Mapping[str, Verb]:
+    """What an operator may ask of the hooks, by name."""
+
+    async def do(arguments: Arguments) -> Pieces:
+        arguments.done()
+        await trio.lowlevel.checkpoint()
+        return whole({"hooks": judge.rows()})
+
+    return {"hooks": do}
 
 
 def end_despite_threads() -> None:

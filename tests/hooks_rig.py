@@ -13,7 +13,7 @@ from fake_resolver import FakeResolver
 from guard_bench import SETTINGS, Bench
 
 from gatekeeper.events import Client, JudgedEvent
-from gatekeeper.hooks.health import State
+from gatekeeper.hooks.health import Fault, State
 from gatekeeper.hooks.judge import HookedJudge
 from gatekeeper.hooks.loading import load_files
 from gatekeeper.settings import HookSettings, OnError, Settings
@@ -60,10 +60,11 @@ class HooksRig:
         return await self.judge.judge(event, client)
 
     def report(self, label: str) -> str:
-        """What `status` says of one hook."""
-        hooks = self.judge.report()["hooks"]
-        assert isinstance(hooks, dict)
-        return str(hooks[label])
+        """What an operator is told of one hook, in one line."""
+        (row,) = [row for row in self.judge.rows() if row["hook"] == label]
+        line = f"{row['called']}, {row['state']}, {row['calls']} calls"
+        kinds = ", ".join(f"{row[one.value]} {one.value}" for one in Fault if row[one.value])
+        return f"{line}, {row['failed']} failed ({kinds}): {row['why']}" if kinds else line
 
 
 @asynccontextmanager

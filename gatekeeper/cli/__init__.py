@@ -18,6 +18,7 @@ from gatekeeper.cli.ban_export import export
 from gatekeeper.cli.config import config
 from gatekeeper.cli.exits import FAILED, exit_code, say
 from gatekeeper.cli.explain import explain
+from gatekeeper.cli.hooks import hooks
 from gatekeeper.cli.import_bans import crowdsec, fail2ban, list_
 from gatekeeper.cli.import_logs import import_
 from gatekeeper.cli.man import completion, man
@@ -134,6 +135,7 @@ cli.add_command(breaker)
 cli.add_command(status)
 cli.add_command(top)
 cli.add_command(notify)
+cli.add_command(hooks)
 cli.add_command(reload)
 cli.add_command(kernel_options)
 cli.add_command(import_)

@@ -131,9 +131,19 @@ class ContainedHook:
         self.health.went_well(trio.current_time())
         return verdict
 
-    def report(self) -> str:
-        """How it is, for `status`."""
-        return f"{self.manner.value}, {self.health.report()}"
+    def row(self) -> dict[str, str | int]:
+        """How it is, for an operator and his scripts: names stay."""
+        health = self.health
+        return {
+            "hook": self.function.label,
+            "called": self.manner.value,
+            "state": health.state.value,
+            "calls": health.calls,
+            "failed": health.faults.total(),
+            **{fault.value: health.faults[fault] for fault in Fault},
+            "under_way": self._stuck,
+            "why": health.why,
+        }
 
     async def _called(self, event: JudgedEvent, facts: Facts, context: Context) -> object:
         """What the function returns. Raises `HookFailed`."""

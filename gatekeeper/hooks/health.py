@@ -69,14 +69,6 @@ class Health:
         """Tell of what is no fault yet."""
         self._on_state(self._label, self.state, why)
 
-    def report(self) -> str:
-        """All of it in a few words, for `status`."""
-        failed = self.faults.total()
-        if not failed:
-            return f"ok, {self.calls} calls"
-        kinds = ", ".join(f"{count} {fault.value}" for fault, count in self.faults.items())
-        return f"{self.state.value}, {self.calls} calls, {failed} failed ({kinds}): {self.why}"
-
     def _become(self, state: State, why: str, now: float) -> None:
         self.state = state
         if now - self._said_at.get(state, -inf) >= SAID_AGAIN_S:

@@ -14,7 +14,7 @@ from gatekeeper.events import AuthAttempt, AuthOutcome, Client, JudgedEvent
 from gatekeeper.guard import Guard
 from gatekeeper.hooks.containing import ContainedHook, HookFailed, Tasks
 from gatekeeper.hooks.function import HookFunction, Manner
-from gatekeeper.hooks.health import OnState
+from gatekeeper.hooks.health import Health, OnState, State
 from gatekeeper.hooks.words import Context
 from gatekeeper.policy.facts import Facts
 from gatekeeper.settings import HookSettings, OnError
@@ -75,11 +75,23 @@ class HookedJudge:
             return self._guard.decide(event, client)
         return self._guard.decide(event, client, await self._opinions(hooks, event, client))
 
+    def rows(self) -> list[dict[str, str | int]]:
+        """Each hook and how it is, in the order in which they are asked."""
+        return [hook.row() for hook in self._hooks]
+
     def report(self) -> dict[str, object]:
-        """Each hook and how it is, for `status`; nothing where there are none."""
+        """What `status` says of all hooks; nothing where there are none."""
         if not self._hooks:
             return {}
-        return {"hooks": {hook.function.label: hook.report() for hook in self._hooks}}
+        ill = [hook for hook in self._hooks if hook.health.state is not State.OK]
+        words = [f"{len(self._hooks) - len(ill)} ok"] if len(ill) < len(self._hooks) else []
+        words += [f"{hook.function.label} {hook.health.state.value}" for hook in ill]
+        return {"hooks": ", ".join(words)}
+
+    @property
+    def healths(self) -> dict[str, Health]:
+        """How each hook is doing, by its label."""
+        return {hook.function.label: hook.health for hook in self._hooks}
 
     async def _opinions(
         self, hooks: Iterable[ContainedHook], event: JudgedEvent, client: Client

@@ -1,5 +1,6 @@
 """Hooks before a real Postfix: own words at RCPT, a change with SIGHUP, a slip, and faults."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,8 +85,13 @@ def test_a_refusal_in_own_words_and_what_is_told_of_it(
     told = running.command("explain", source)
     assert "mx: recipient, tagged first" in told
     assert "hook hooks.py:rcpt" in told
-    status = running.command("status")
-    assert "hooks.py:rcpt thread, ok, 2 calls" in status
+    assert "3 ok" in running.command("status")
+    rows = json.loads(running.command("hooks", "-o", "json"))
+    assert [(row["hook"], row["called"], row["calls"]) for row in rows] == [
+        ("hooks.py:helo", "thread", 1),
+        ("hooks.py:mail", "async", 1),
+        ("hooks.py:rcpt", "thread", 2),
+    ]
 
 
 def test_a_fault_is_told_once_and_mail_goes_on(running: Guard, source: str) -> None:
@@ -96,7 +102,9 @@ def test_a_fault_is_told_once_and_mail_goes_on(running: Guard, source: str) -> N
     wait_until(lambda: line in running.log(), "it is told")
     wait_until(lambda: running.log().count(" session ") >= 4, "all sessions are logged")
     assert running.log().count(" hook state=") == 1
-    assert "failing" in running.command("status")
+    assert "2 ok, hooks.py:mail failing" in running.command("status")
+    (told,) = [line for line in running.command("hooks").splitlines() if "mail" in line]
+    assert told.split()[1:5] == ["async", "failing", "4", "3"]
 
 
 def test_a_change_is_taken_and_a_slip_is_not(running: Guard, hooks: Path, source: str) -> None:
