@@ -20,7 +20,17 @@ RULE_TESTS = sorted((ROOT / "tests").glob("prometheus-alerts*.yml"))
 PROMTOOL = shutil.which("promtool")
 
 OTHERS = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes"}  # not families
-FUNCTIONS = {"time", "rate", "increase", "sum", "min", "max", "min_over_time", "histogram_quantile"}
+FUNCTIONS = {
+    "time",
+    "rate",
+    "increase",
+    "sum",
+    "min",
+    "max",
+    "min_over_time",
+    "max_over_time",
+    "histogram_quantile",
+}
 WORDS = {"by", "on", "and", "offset"}
 
 

@@ -74,7 +74,7 @@ def test_a_label_is_a_closed_set_or_the_operators_own_word() -> None:
     labels = {label for family in FAMILIES.values() for label in family.labels}
     opened = {label.name for label in labels if label.values is None}
     assert opened == {
-        *("listener", "backend", "zone", "certificate", "counter"),
+        *("listener", "backend", "zone", "certificate", "counter", "hook"),
         *("version", "python", "openssl"),
     }
     assert all(label.source for label in labels if label.values is None)

@@ -22,6 +22,13 @@ from gatekeeper.metrics.readings import REST, BanCensus
 from gatekeeper.prefix import Prefix
 from gatekeeper.verdict import Reason
 
+HOOKS = """
+def connection_opened(event, facts):
+    return None
+
+def auth_attempt(event, facts):
+    raise LookupError("a fault of its author")
+"""
 Samples = dict[tuple[str, ...], float]
 PLANTED = "planted-Zq7"
 
@@ -178,6 +185,27 @@ async def test_what_the_operator_has_not_switched_on_is_not_missed(run: Run) -> 
         assert ("gatekeeper_kernel_up",) not in now
         assert ("gatekeeper_domains",) not in now
         assert now["gatekeeper_store_up",] == 1
+
+
+async def test_a_hook_that_fails_is_seen(run: Run) -> None:  # noqa: F811
+    async with served(run) as guard:
+        file = guard.directory / "rules.py"
+        file.write_text(HOOKS)
+        guard.config.write_text(f'hooks = ["{file}"]\n{guard.config.read_text()}')
+        await guard.reload()
+        await guard.log.line("reloaded")
+        right, wrong = "rules.py:connection_opened", "rules.py:auth_attempt"
+        before = await samples(guard)
+        assert before["gatekeeper_hook_up", wrong] == 1
+        assert before["gatekeeper_hook_faults_total", "raised", wrong] == 0
+        client, backend = await guard.imap()
+        await client.send(b"a1 LOGIN zoe guess\r\n")
+        await backend.hear_line()
+        now = await samples(guard)
+        assert now["gatekeeper_hook_up", wrong] == 0
+        assert now["gatekeeper_hook_up", right] == 1
+        assert now["gatekeeper_hook_calls_total", right] == 1
+        assert now["gatekeeper_hook_faults_total", "raised", wrong] == 1
 
 
 async def test_a_draining_guard_says_so_to_the_end(run: Run) -> None:  # noqa: F811

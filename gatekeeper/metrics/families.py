@@ -13,6 +13,7 @@ from typing import Final
 from gatekeeper.ban import Origin, Scope
 from gatekeeper.dnsbl import Lookup
 from gatekeeper.events import MailProtocol, ViolationKind
+from gatekeeper.hooks.health import Fault
 from gatekeeper.reconciling import Repair
 from gatekeeper.sessions import End, Phase
 from gatekeeper.settings import Mode
@@ -58,6 +59,7 @@ LISTENER: Final = Label("listener", None, "`[[listener]] name`")
 BACKEND: Final = Label("backend", None, "`[backend.NAME]`")
 ZONE: Final = Label("zone", None, "`[[dnsbl]] zone`, with `KEY.` for a key")
 CERTIFICATE: Final = Label("certificate", None, "the path in `[tls]` or `[[tls.sni]]`")
+HOOK: Final = Label("hook", None, "file and function of `hooks`")
 COUNTER: Final = Label("counter", None, "the counters of the nftables table and of XDP")
 PROTO: Final = _closed("proto", MailProtocol)
 REASON: Final = _closed("reason", Reason)
@@ -215,6 +217,14 @@ CONNECT: Final = _histogram(
 )
 CONNECT_FAILURES: Final = _counter(
     "backend_connect_failures", "Connections to a backend that were not made.", BACKEND
+)
+
+# -- hooks -------------------------------------------------------------------------------------
+
+HOOK_UP: Final = _gauge("hook_up", "1 while a hook answers, 0 while it fails or is off.", HOOK)
+HOOK_CALLS: Final = _counter("hook_calls", "Times a hook was to be asked.", HOOK)
+HOOK_FAULTS: Final = _counter(
+    "hook_faults", "Times a hook gave no answer, by what went wrong.", HOOK, _closed("fault", Fault)
 )
 
 # -- DNS and files -----------------------------------------------------------------------------

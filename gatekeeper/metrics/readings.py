@@ -21,6 +21,8 @@ from gatekeeper.domains_tree import DomainsFollower
 from gatekeeper.errors import EnforcerError
 from gatekeeper.events import MailProtocol
 from gatekeeper.health import Health
+from gatekeeper.hooking import Hooking
+from gatekeeper.hooks.health import Fault, State
 from gatekeeper.idling import Idlers
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import Log
@@ -52,6 +54,7 @@ class Parts:
     dns: Dns
     domains: DomainsFollower
     idlers: Idlers
+    hooks: Hooking
     log: Log
     stage: Callable[[], Stage]
     server: Callable[[], Server | None]
@@ -63,7 +66,7 @@ class Parts:
 def sources(parts: Parts) -> list[Source]:
     """All there is to be read of a guard."""
     bans = BanCensus(parts.console.ledger)
-    plain = (_process, _configuration, _sessions, _judged, _policy, _backends, _questions)
+    plain = (_process, _configuration, _sessions, _judged, _policy, _backends, _hooks, _questions)
 
     async def of_parts() -> Iterable[Reading]:
         await trio.lowlevel.checkpoint()
@@ -184,6 +187,14 @@ def _backends(parts: Parts) -> Iterator[Reading]:
         yield Reading(f.CONNECT_FAILURES, tally.failures, (name,))
     yield Reading(f.STORE_UP, parts.health.state("store") == "ok")
     yield Reading(f.WAITING, parts.store_waiting(), ("store",))
+
+
+def _hooks(parts: Parts) -> Iterator[Reading]:
+    for label, health in parts.hooks.healths.items():
+        yield Reading(f.HOOK_UP, health.state is State.OK, (label,))
+        yield Reading(f.HOOK_CALLS, health.calls, (label,))
+        for fault in Fault:
+            yield Reading(f.HOOK_FAULTS, health.faults[fault], (label, fault.value))
 
 
 def _questions(parts: Parts) -> Iterator[Reading]:
