@@ -48,7 +48,8 @@ OnLock = Callable[[AccountLock, str], None]
 _NOWHERE: Final = Prefix(bytes(4), 32)
 _LOCKED: Final = Verdict(Action.REJECT, Reason.ACCOUNT_LOCKED)
 _COUNTED: Final = frozenset({AuthAttempt, AuthOutcome, RcptAttempt, RcptOutcome, Violation})
-_NO_GUESSES: Final = (Reason.REPEATED_PASSWORD, Reason.ACCOUNT_LOCKED)
+# What was counted already, and what says nothing of the client.
+_NO_GUESSES: Final = (Reason.REPEATED_PASSWORD, Reason.ACCOUNT_LOCKED, Reason.HOOK_FAILED)
 
 
 def _ignore(*_: object) -> None:
@@ -164,6 +165,8 @@ class Guard:
         """What is known of `event` before it is judged; nothing is counted. None where no hook's
         opinion would matter: allowed clients pass, and banned ones are refused."""
         if self._allowed and self._allowed.overlaps(client.entity):
+            return None
+        if self.treatment(Reason.HOOK) is Treatment.IGNORE:
             return None
         banned = self._ledger.find(client.entity, client.scope) is not None
         if banned and self.treatment(Reason.BANNED) is Treatment.ENFORCE:
@@ -314,7 +317,8 @@ class Guard:
     ) -> tuple[Verdict, Seen]:
         """Count a credential that is refused here as a guess; it may be the one that bans. Its
         answer is as late as the backend's would be at this score."""
-        if not Action.DEFER <= verdict.action <= Action.REJECT:
+        hung_up = verdict.action is Action.CLOSE and verdict.reason is Reason.HOOK
+        if not (hung_up or Action.DEFER <= verdict.action <= Action.REJECT):
             if not seen.facts.banned:
                 self.evidence.let_through(seen, now)
             return verdict, seen

@@ -25,7 +25,7 @@ from gatekeeper.events import (
 )
 from gatekeeper.hooks.function import EVENTS
 from gatekeeper.prefix import Prefix
-from gatekeeper.settings import Mode, Treatment
+from gatekeeper.settings import Mode, OnError, Treatment
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
 
 PEER = client(protocol=MailProtocol.SMTP)
@@ -124,15 +124,26 @@ async def test_hooks_that_are_ignored_say_nothing(tmp_path: Path) -> None:
         rig.install(REFUSES.format(name="helo"))
         assert await rig.ask(HELLO, PEER) == PASS
         assert not rig.bench.guard.would_have
+        assert rig.report("hooks.py:helo") == "thread, ok, 0 calls", "nor are they waited for"
 
 
-async def test_a_refused_login_counts_as_a_rules_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", ["defer()", "refuse('no')", "close()"])
+async def test_a_refused_login_counts_as_a_rules_does(tmp_path: Path, answer: str) -> None:
     async with hooks_rig(tmp_path) as rig:
-        rig.install("from gatekeeper.hooks import *\ndef auth_attempt(e, f): return refuse('no')")
+        rig.install(f"from gatekeeper.hooks import *\ndef auth_attempt(e, f): return {answer}")
         for number in range(4 * GUESSES):
             last = await rig.ask(attempt(f"guess {number}"), WHO)
         assert rig.bench.bans(), "whoever guesses on is banned, though the backend hears nothing"
         assert last.reason is Reason.BANNED
+
+
+async def test_a_login_put_off_for_a_hooks_fault_is_no_guess(tmp_path: Path) -> None:
+    async with hooks_rig(tmp_path) as rig:
+        rig.install("def auth_attempt(e, f): 1/0", on_error=OnError.DEFER)
+        for number in range(4 * GUESSES):
+            verdict = await rig.ask(attempt(f"guess {number}"), WHO)
+            assert (verdict.action, verdict.reason) == (Action.DEFER, Reason.HOOK_FAILED)
+        assert rig.bench.score(WHO) == 0
 
 
 async def test_what_a_hook_sees_counts_nothing_and_is_no_secret(tmp_path: Path) -> None:
