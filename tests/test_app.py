@@ -1,5 +1,7 @@
 """The assembled guard in this process: serving, reloading, draining, and going on when it must."""
 
+import json
+import re
 import shutil
 import signal
 import socket
@@ -13,9 +15,11 @@ import pytest
 import trio
 from click.testing import CliRunner
 from rig_ends import HOSTNAME, SNI_NAME, Peer, authority
+from test_messengers_program import wait_for
 
 from gatekeeper import telling
 from gatekeeper.app import App
+from gatekeeper.backend_watch import AWAY_AFTER
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.cli import cli
 from gatekeeper.cli.exits import BAD_CONFIGURATION
@@ -276,6 +280,30 @@ async def test_a_half_renewed_pair_keeps_the_old_one(run: Run) -> None:
         await guard.reload()
         assert "mismatch" in await guard.log.line("reload-failed")
         await guard.imap(HOSTNAME)
+
+
+async def test_a_reload_names_who_is_told_that_a_backend_is_away(run: Run) -> None:
+    async with run() as guard:
+        told = guard.directory / "told"
+        hook = guard.directory / "hook"
+        hook.write_text(f"#!/bin/sh\ncat > {told}.new && mv {told}.new {told}\n")
+        hook.chmod(0o755)
+        text = re.sub(r"address = .*", 'address = "127.0.0.1:1"', guard.config.read_text())
+        guard.config.write_text(f'{text}\n[notify]\nexec = "{hook}"\n')
+        await guard.reload()
+        await guard.log.line("reloaded")
+        for _ in range(AWAY_AFTER):
+            client = await guard.smtp()
+            assert (await client.hear_line()).startswith(b"421 4.3.2 ")
+        assert "state=away name=b why=" in await guard.log.line("backend")
+        with trio.fail_after(LINE_S):
+            await trio.to_thread.run_sync(wait_for, told, abandon_on_cancel=True)
+        notice = json.loads(told.read_text())
+        assert (notice["kind"], notice["subject"], notice["over"]) == ("backend", "b", False)
+        assert notice["host"] == HOSTNAME
+        hook.unlink()
+        await guard.reload()
+        assert "[notify] exec: " in await guard.log.line("reload-failed")
 
 
 @pytest.mark.parametrize("broken", ["hostname = [", "nonsense = 1\n", "\0", None])
