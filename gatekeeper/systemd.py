@@ -1,7 +1,7 @@
 """What a service manager hands over, and what it wants to hear.
 
 Inherited sockets are sd_listen_fds(3): descriptors from 3 on, for the process named in LISTEN_PID,
-with names in LISTEN_FDNAMES. Notices are sd_notify(3): `KEY=VALUE` lines in one datagram to
+with names in LISTEN_FDNAMES. What it hears is sd_notify(3): `KEY=VALUE` lines in one datagram to
 NOTIFY_SOCKET. Both are a few lines, so no library is needed. Without a service manager there is
 nothing to inherit and nobody is told.
 """
@@ -67,7 +67,7 @@ def _take(descriptor: int, name: str) -> Inherited:
 
 class Notifier:
     """Tells the service manager how it goes. Nothing here waits, and nothing raises: a manager
-    that does not read misses a notice."""
+    that does not read misses something."""
 
     def __init__(self, address: str = "", watchdog_s: float | None = None) -> None:
         """`address` as in NOTIFY_SOCKET, empty for nobody; `watchdog_s` is the longest time between

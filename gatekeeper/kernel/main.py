@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from gatekeeper.kernel import hardening, protocol
+from gatekeeper.kernel.manager import Manager
 from gatekeeper.kernel.nfnetlink import KernelRefused
 from gatekeeper.kernel.nft import NftError
-from gatekeeper.kernel.notify import Notice
 from gatekeeper.kernel.options import Options, add_to, read
 from gatekeeper.kernel.service import Peer, Reply, Service
 from gatekeeper.kernel.supervise import Served, supervise
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     for ignored in (signal.SIGINT, signal.SIGHUP):  # the guard drains after them and still bans
         signal.signal(ignored, signal.SIG_IGN)
     wanted = hardening.needs(options)
-    notice = Notice()
+    manager = Manager()
     try:
         endpoint = _endpoint(where)
         hardening.confine(wanted)
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         loop = _Loop(service, endpoint, where.peer_uid)
         served()
-        notice.ready()
+        manager.ready()
         loop.run()
         return 0
 

@@ -1,4 +1,4 @@
-"""Word to the service manager that the process serves (sd_notify(3)).
+"""The service manager, who wants to hear that the process serves (sd_notify(3)).
 
 The socket is connected before the process is confined: afterwards there is no way to make one.
 """
@@ -8,8 +8,8 @@ import os
 import socket
 
 
-class Notice:
-    """Where to say it; nowhere, if nobody asks in NOTIFY_SOCKET."""
+class Manager:
+    """Who started the process; nobody is told where NOTIFY_SOCKET names none."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -20,13 +20,15 @@ class Notice:
         try:
             sock.setblocking(False)
             sock.connect("\0" + address[1:] if address.startswith("@") else address)
-        except OSError:  # it is the manager's loss
+        except OSError:  # it is not worth ending for
             sock.close()
         else:
             self._socket = sock
 
     def ready(self) -> None:
-        """The table is loaded and questions are answered. Never raises."""
+        """The table is loaded and questions are answered. Said once by each child, which has the
+        socket from its parent. Never raises."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):
+            with self._socket, contextlib.suppress(OSError):
                 self._socket.send(b"READY=1")
+            self._socket = None
