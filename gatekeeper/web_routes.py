@@ -26,7 +26,9 @@ def _troubles(parts: Parts) -> dict[str, str]:
     states = {"store": parts.health.state("store"), "kernel": parts.health.state("enforcer")}
     if parts.console.settings().enforce.nft and parts.without_kernel:
         states["kernel"] = parts.without_kernel
-    return {part: state for part, state in states.items() if state != "ok"}
+    ill = {part: state for part, state in states.items() if state != "ok"}
+    backends = parts.console.settings().backends
+    return ill | {f"backend {name}": why for name in backends if (why := parts.tally.away(name))}
 
 
 def _away(parts: Parts) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from guard_bench import Bench
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +18,7 @@ from trio.testing import MockClock
 
 from gatekeeper.ban import Origin, Scope
 from gatekeeper.ledger import Ledger
+from gatekeeper.metrics.exposition import Exposition
 from gatekeeper.metrics.families import FAMILIES
 from gatekeeper.metrics.readings import REST, BanCensus
 from gatekeeper.prefix import Prefix
@@ -175,7 +177,8 @@ async def test_a_backend_that_is_away_is_told_to_who_sends_clients(run: Run) -> 
         now = await samples(guard)
         assert now["gatekeeper_backend_up", "b"] == 0
         assert now["gatekeeper_backend_connect_failures_total", "b"] == 1
-        assert await get(guard, "/healthz") == (200, "ok\n")
+        status, why = await get(guard, "/healthz")
+        assert (status, why.startswith("degraded\nbackend b: ")) == (200, True)
 
 
 async def test_what_the_operator_has_not_switched_on_is_not_missed(run: Run) -> None:  # noqa: F811
@@ -206,6 +209,22 @@ async def test_a_hook_that_fails_is_seen(run: Run) -> None:  # noqa: F811
         assert now["gatekeeper_hook_up", right] == 1
         assert now["gatekeeper_hook_calls_total", right] == 1
         assert now["gatekeeper_hook_faults_total", "raised", wrong] == 1
+
+
+async def test_a_fault_of_a_page_is_told_in_the_log(
+    run: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(_self: object) -> bytes:
+        raise LookupError(PLANTED)
+
+    monkeypatch.setattr(Exposition, "text", broken)
+    async with served(run) as guard:
+        assert await get(guard, "/metrics") == (500, "A fault of this program\n")
+        line = await guard.log.line("http-fault")
+        assert "path=/metrics error=LookupError at=" in line
+        assert PLANTED not in line
+        assert await get(guard, "/healthz") == (200, "ok\n")
 
 
 async def test_a_draining_guard_says_so_to_the_end(run: Run) -> None:  # noqa: F811
