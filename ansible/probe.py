@@ -20,6 +20,7 @@ from typing import Final
 ACCOUNT: Final = "ann"
 PASSWORD: Final = "sesame"  # noqa: S105  # of a machine that lives for minutes
 GUESSES: Final = 40
+TRIES: Final = 5  # Postfix may still be starting
 WAIT_S: Final = 20.0
 
 
@@ -45,7 +46,7 @@ def _mail_from_outside(host: str, own: str, to: str, context: ssl.SSLContext) ->
 
 
 def _mail_of_ann(host: str, own: str, to: str, context: ssl.SSLContext) -> None:
-    with smtplib.SMTP(host, 587, source_address=(own, 0), timeout=WAIT_S) as submission:
+    with _patient(host, own) as submission:
         submission.starttls(context=context)
         submission.login(ACCOUNT, PASSWORD)
         submission.sendmail(to, [to], _message("submission", to))
@@ -56,6 +57,17 @@ def _mail_of_ann(host: str, own: str, to: str, context: ssl.SSLContext) -> None:
         submissions.login(ACCOUNT, PASSWORD)
         submissions.sendmail(to, [to], _message("submissions", to))
         said("port 465: logged in, took a message")
+
+
+def _patient(host: str, own: str) -> smtplib.SMTP:
+    """A session with port 587; comes again where it is asked to (421), as mail programs do."""
+    for _ in range(TRIES):
+        try:
+            return smtplib.SMTP(host, 587, source_address=(own, 0), timeout=WAIT_S)
+        except smtplib.SMTPConnectError as error:
+            said(f"port 587: asked to come again: {error}")
+            time.sleep(2.0)
+    sys.exit(f"  NOT SO: port 587: served within {TRIES} tries")
 
 
 def _mailbox(host: str, own: str, context: ssl.SSLContext) -> None:
