@@ -35,6 +35,8 @@ def ticket_row(
         "scope": told.scope.value,
         "sender": told.sender,
         "recipient": told.recipient,
+        "hook": entry.verdict.source,
+        "hook_text": entry.verdict.text,
         "now": round(unix_now, 3),
         "bans": [] if ban is None else [ban_row(ban, unix_now, None)],
         "blocked": blocked,

@@ -19,6 +19,8 @@ from gatekeeper.events import (
     AuthResult,
     ConnectionClosed,
     JudgedEvent,
+    MailAttempt,
+    MessageEnd,
     RcptAttempt,
     RcptOutcome,
     Violation,
@@ -35,7 +37,7 @@ MAX_PATH_CHARACTERS: Final = 80
 
 
 class Told(NamedTuple):
-    """What one ticket stands for. The paths are empty where no recipient was refused; the null
+    """What one ticket stands for. The paths are empty where the client had not said them; the null
     sender is `<>`."""
 
     entry: Entry
@@ -62,12 +64,7 @@ class Tickets:
 
     def keep(self, entry: Entry, event: JudgedEvent, scope: Scope) -> None:
         """Have the ticket of the entry's verdict stand for it; the oldest makes room."""
-        sender = recipient = ""
-        attempt = event.attempt if isinstance(event, RcptOutcome) else event
-        if isinstance(attempt, RcptAttempt):
-            sender = "<>" if attempt.reverse_path == "" else attempt.reverse_path or ""
-            sender = sender[:MAX_PATH_CHARACTERS]
-            recipient = attempt.forward_path[:MAX_PATH_CHARACTERS]
+        sender, recipient = _paths(event)
         kept = self._kept[scope]
         if len(kept) >= MAX_TICKETS[scope]:
             kept.popitem(last=False)
@@ -79,6 +76,21 @@ class Tickets:
             if (told := kept.get(ticket)) is not None:
                 return told
         return None
+
+
+def _paths(event: JudgedEvent) -> tuple[str, str]:
+    """Whose mail to whom it was, as far as that was said."""
+    match event:
+        case RcptAttempt(reverse_path=sender, forward_path=recipient):
+            pass
+        case RcptOutcome(attempt=attempt):
+            sender, recipient = attempt.reverse_path, attempt.forward_path
+        case MailAttempt(reverse_path=sender) | MessageEnd(reverse_path=sender):
+            recipient = ""
+        case _:
+            return "", ""
+    shown = "<>" if sender == "" else sender or ""
+    return shown[:MAX_PATH_CHARACTERS], recipient[:MAX_PATH_CHARACTERS]
 
 
 def has_ticket(event: JudgedEvent, verdict: Verdict) -> bool:

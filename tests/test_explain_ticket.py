@@ -162,6 +162,15 @@ async def test_a_banned_login_says_how_long(tmp_path: Path) -> None:
     assert "  203.0.113.9 is banned for 1m more: auth-failures." in lines
 
 
+async def test_what_a_hook_refused_names_the_hook_and_its_words(tmp_path: Path) -> None:
+    async with served(tmp_path) as rig:
+        opinion = Verdict(Action.REJECT, Reason.HOOK, text="not from there", source="hooks.py:rcpt")
+        event = RcptAttempt("ann@example.org", "", "bob@example.net")
+        verdict = rig.bench.guard.decide(event, MX_PEER, [opinion])
+        lines = await explained(rig, verdict.ticket)
+    assert "hook         hooks.py:rcpt: not from there" in lines
+
+
 def test_every_rule_has_a_remedy_and_a_newer_guards_has_one_too() -> None:
     no_rules = {
         Reason.NONE,

@@ -14,6 +14,7 @@ from gatekeeper.events import (
     ConnectionClosed,
     ConnectionOpened,
     JudgedEvent,
+    MailAttempt,
     RcptAttempt,
     RcptOutcome,
     RcptResult,
@@ -122,6 +123,10 @@ async def test_a_recipients_ticket_knows_the_paths_but_not_all_of_a_long_one() -
     told = bench.guard.tickets.find(given.ticket)
     assert told is not None
     assert (told.sender, told.recipient) == (long[:MAX_PATH_CHARACTERS],) * 2
+    mail = await bench.guard.judge(MailAttempt("bob@example.net"), MX_PEER)
+    told = bench.guard.tickets.find(mail.ticket)
+    assert told is not None
+    assert (told.sender, told.recipient) == ("bob@example.net", "")
     bounce = await bench.guard.judge(RcptAttempt("ann@example.org", "", ""), MX_PEER)
     told = bench.guard.tickets.find(bounce.ticket)
     assert told is not None

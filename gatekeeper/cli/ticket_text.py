@@ -48,7 +48,11 @@ def _facts(row: Row) -> Iterator[str]:
         yield f"whose        {whose(row)}"
     if row["recipient"]:
         yield f"recipient    {shown_name(row['recipient'])}"
-        yield f"sender       {shown_name(row['sender']) or '-'}"
+    if row["sender"]:
+        yield f"sender       {shown_name(row['sender'])}"
+    if row["hook"]:
+        said = f": {row['hook_text']}" if row["hook_text"] else ""
+        yield f"hook         {row['hook']}{said}"
     if row["score"]:
         yield f"score        {round(row['score'], 1):g} of {round(row['ban_score'], 1):g} then"
 
