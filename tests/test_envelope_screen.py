@@ -6,6 +6,8 @@ import pytest
 import trio
 from fake_resolver import FakeResolver
 from guard_bench import client
+from hypothesis import given
+from hypothesis import strategies as st
 from rig import virtual_time
 
 from gatekeeper.envelope.screen import MAX_ASKED, MAX_OF_CLIENT, EnvelopeScreen
@@ -230,3 +232,13 @@ async def test_ehlo_is_completed_with_its_fault(domain: str, fault: HelloFault |
 async def test_ehlo_is_not_looked_at_where_its_rule_is_ignored() -> None:
     event = HelloAttempt("localhost", extended=True)
     assert await made(zone(), ignoring(Reason.HELLO)).complete(event, STRANGER) is event
+
+
+@given(st.text(), st.text())
+def test_whatever_is_said_is_completed(path: str, hello: str) -> None:
+    async def complete() -> None:
+        asked = made(zone())
+        for event in (MailAttempt(path, hello), HelloAttempt(hello, extended=True)):
+            assert type(await asked.complete(event, STRANGER)) is type(event)
+
+    trio.run(complete)

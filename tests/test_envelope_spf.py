@@ -1,17 +1,20 @@
 """SPF by pyspf: results as RFC 7208 has them, and the bounds of what a record may cost."""
 
+import time
 from collections.abc import Iterator
 from threading import Event, Semaphore
 
 import pytest
 import trio
 from fake_resolver import FakeResolver
+from hypothesis import given
+from hypothesis import strategies as st
 from rig import virtual_time
 
 from gatekeeper.envelope import spf
 from gatekeeper.envelope.spf import SpfChecks, identity
 from gatekeeper.findings import SpfResult
-from gatekeeper.policy.strict_paths import read_strictly
+from gatekeeper.policy.strict_paths import StrictPath, read_strictly
 from gatekeeper.records import Answer, Question, RecordType
 
 INSIDE, OUTSIDE, INSIDE_V6 = "192.0.2.10", "203.0.113.9", "2001:db8:1::10"
@@ -349,3 +352,28 @@ async def test_a_thread_whose_client_has_gone_asks_no_more() -> None:
     slow.answers.set()
     await ended(checks)
     assert "host.example" not in slow.dns.asked
+
+
+# -- whatever strangers write -------------------------------------------------------------------
+
+TERMS = st.sampled_from(
+    [
+        *("v=spf1", "all", "-all", "~a", "?mx", "a:", "mx:host.example", "ptr", "a/32//129"),
+        *("include:b.example", "redirect=b.example", "exp=%{p}", "exists:%{i}.%{s4r-+}"),
+        *("ip4:192.0.2.0/33", "ip6:::/0", "%{", "%", "%{d9999999999r}", "%{x}", "=", ":", "//"),
+        *("exists:%{t}", "%%%_%-"),
+    ]
+)
+
+
+@given(st.lists(TERMS | st.text(max_size=5), max_size=8), st.text(max_size=20))
+def test_no_record_and_no_sender_raises_or_takes_long(terms: list[str], local: str) -> None:
+    dns = zone(" ".join(["v=spf1", *terms]))
+    started = time.perf_counter()
+
+    async def check() -> SpfResult | None:
+        sender = StrictPath(local, "b.example")
+        return await SpfChecks(dns).check(OUTSIDE, sender, local, trio.current_time() + LATER_S)
+
+    assert isinstance(trio.run(check), SpfResult)
+    assert time.perf_counter() - started < 1.0
