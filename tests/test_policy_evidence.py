@@ -284,3 +284,30 @@ def test_new_numbers_hold_from_the_next_event_on(evidence: Evidence) -> None:
     facts = outcome(evidence, "guess").facts
     assert facts.score == pytest.approx(3.0)
     assert facts.ban_score == 99.0
+
+
+def test_a_look_tells_what_is_known_and_uses_nothing_up(evidence: Evidence) -> None:
+    outcome(evidence, "wrong")
+    event = attempt("wrong")
+    looked = [evidence.look(event, Scope.AUTH, HOME, NOW) for _ in range(3)]
+    assert looked == [evidence.attempt(event, HOME, NOW).facts] * 3
+    assert looked[0].login is not None
+    assert looked[0].login.refused_ago_s == 0
+    failure = AuthOutcome(event, AuthResult.FAILURE)
+    assert evidence.look(failure, Scope.AUTH, HOME, NOW).score == looked[0].score
+    assert evidence.look(SMUGGLING, Scope.MX, HOME, NOW).score == 0
+
+
+def test_a_look_takes_no_harvesters_probe(evidence: Evidence) -> None:
+    for number in range(POLICY.harvest_defer):
+        rcpt(evidence, f"{number}", RcptResult.UNKNOWN)
+    later = NOW + 3600
+    event = RcptAttempt("next@example.org")
+    for _ in range(3):
+        recipient = evidence.look(event, Scope.MX, HOME, later).recipient
+        assert recipient is not None
+        assert not recipient.probe
+        assert recipient.mostly_unknown
+    seen = evidence.recipient(event, Scope.MX, HOME, later).facts.recipient
+    assert seen is not None
+    assert seen.probe
