@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from gatekeeper.metrics import families as f
@@ -16,6 +17,7 @@ async def text(*readings: Reading) -> str:
     """What `/metrics` answers for these."""
 
     async def source() -> Iterable[Reading]:
+        await trio.lowlevel.checkpoint()
         return readings
 
     answer = (

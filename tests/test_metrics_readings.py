@@ -216,6 +216,7 @@ async def test_a_fault_of_a_page_is_told_in_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def broken(_self: object) -> bytes:
+        await trio.lowlevel.checkpoint()
         raise LookupError(PLANTED)
 
     monkeypatch.setattr(Exposition, "text", broken)

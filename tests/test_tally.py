@@ -134,6 +134,7 @@ def test_a_value_is_in_the_bucket_whose_bound_it_reaches() -> None:
 
 
 async def test_ends_of_sessions_are_counted_by_what_ended_them() -> None:
+    await trio.lowlevel.checkpoint()
     tally = Tally()
     session = a_session("203.0.113.9")
     session.end = End.BANNED

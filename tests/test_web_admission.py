@@ -3,12 +3,14 @@
 from http import HTTPStatus
 
 import pytest
+import trio
 
 from gatekeeper.web.admission import MAX_QUERY_FIELDS, find_route, read_target, refusal
 from gatekeeper.web.messages import Method, Request, Response, Route
 
 
 async def nobody(_request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     raise AssertionError("no handler is called here")
 
 

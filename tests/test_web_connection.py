@@ -24,18 +24,22 @@ STREAMS_ENDED: list[str] = []
 
 
 async def hello(request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     return Response.text(f"hello {request.query.get('name', 'you')}\n")
 
 
 async def echo(request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     return Response(request.body, "application/octet-stream")
 
 
 async def broken(_request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     raise LookupError("a client's octets")
 
 
 async def forging(request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     return Response(headers={"x-name": request.query["name"]})
 
 
@@ -45,6 +49,7 @@ async def slow(_request: Request) -> Response:
 
 
 async def ticks(_request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     return Response.events(_ticks())
 
 
@@ -58,6 +63,7 @@ async def _ticks() -> AsyncGenerator[bytes, None]:
 
 
 async def short(_request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     return Response(_short(), "text/plain")
 
 
@@ -68,6 +74,7 @@ async def _short() -> AsyncGenerator[bytes, None]:
 
 
 async def torn(_request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     return Response(_torn(), "text/plain")
 
 
@@ -78,6 +85,7 @@ async def _torn() -> AsyncGenerator[bytes, None]:
 
 
 async def big(_request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     return Response(bytes(10_000_000))
 
 

@@ -17,10 +17,30 @@ from gatekeeper.web import server as module
 from gatekeeper.web.server import AGAIN_S
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-Heard = list[GatekeeperError | None]
+
+
+class Heard(list[GatekeeperError | None]):
+    """What was said of the server's health."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._more = trio.Event()
+
+    def hear(self, error: GatekeeperError | None) -> None:
+        """See `health.OnHealth`."""
+        self.append(error)
+        self._more.set()
+
+    async def next(self) -> GatekeeperError | None:
+        """What is said next."""
+        self._more = trio.Event()
+        with trio.fail_after(10):
+            await self._more.wait()
+        return self[-1]
 
 
 async def hello(_request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
     return Response.text("hello\n")
 
 
@@ -59,7 +79,7 @@ async def ask(bind: WebBind) -> bytes:
 
 @pytest.fixture
 def heard() -> Heard:
-    return []
+    return Heard()
 
 
 @pytest.fixture
@@ -67,7 +87,7 @@ def serve(nursery: trio.Nursery, heard: Heard) -> Callable[[WebBind | None], Web
     """A server that runs."""
 
     def start(bind: WebBind | None) -> WebServer:
-        server = WebServer(bind, heard.append)
+        server = WebServer(bind, heard.hear)
         nursery.start_soon(server.run, SITE)
         return server
 
@@ -94,7 +114,7 @@ async def test_it_serves_on_a_unix_socket(serve: Serve, tmp_path: Path) -> None:
 async def test_it_leaves_no_socket_behind(tmp_path: Path, heard: Heard) -> None:
     path = tmp_path / "http.sock"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(WebServer(path, heard.append).run, SITE)
+        nursery.start_soon(WebServer(path, heard.hear).run, SITE)
         await ask(path)
         nursery.cancel_scope.cancel()
     assert not path.exists()
@@ -111,8 +131,8 @@ async def test_it_follows_the_configuration(serve: Serve, tmp_path: Path, heard:
     await ask(second)
     assert not first.exists()
     server.reconfigure(None)
-    while second.exists():
-        await trio.lowlevel.checkpoint()
+    await heard.next()
+    assert not second.exists()
     await held.aclose()
     assert set(heard) == {None}
 
@@ -135,9 +155,7 @@ async def test_a_directory_that_is_not_there_is_told(
     serve: Serve, heard: Heard, tmp_path: Path
 ) -> None:
     serve(tmp_path / "nowhere" / "http.sock")
-    while not heard:
-        await trio.lowlevel.checkpoint()
-    assert str(heard[0]).endswith("http.sock: No such file or directory")
+    assert str(await heard.next()).endswith("http.sock: No such file or directory")
 
 
 async def test_more_clients_than_are_served_are_let_go(
