@@ -191,6 +191,7 @@ class Dns:
     def reconfigure(self, settings: Settings) -> None:
         """Ask by these settings from the next question on."""
         self.resolver.stub = stub_resolver(settings.dns)
+        self.resolver.silent = 0  # these servers have not been asked yet
         self.blocklists.reconfigure(settings)
         self.envelope.reconfigure(settings)
         self.names.reconfigure(settings.dns)
