@@ -123,14 +123,16 @@ class Chronicle:
             rip=client.address,
         )
 
-    def lock(self, lock: AccountLock, account: str) -> None:
-        """An account is held back, because of how it behaves, or strangers are kept off it."""
+    def lock(self, lock: AccountLock, account: str, enforced: bool) -> None:
+        """An account is held back, because of how it behaves, or strangers are kept off it; or it
+        would be, if the rule did not only watch."""
         for_s = None if lock.until is None else round(lock.until - lock.since)
+        watched = {} if enforced else {"watched": True}
         if lock.kind is LockKind.LANE:
-            self._log.warning("account-lane-locked", for_s=for_s, user=account)
+            self._log.warning("account-lane-locked", for_s=for_s, **watched, user=account)
         else:
-            self._log.warning("account-held", why=lock.note, for_s=for_s, user=account)
-        self._tell(notices.account_locked(lock, account))
+            self._log.warning("account-held", why=lock.note, for_s=for_s, **watched, user=account)
+        self._tell(notices.account_locked(lock, account, enforced=enforced))
 
     def ban(self, change: BanChange, sessions_ended: int) -> None:
         """A ban was made or lifted. Imported ones come by ten thousands, and what is asked on the

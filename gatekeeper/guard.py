@@ -42,7 +42,7 @@ from gatekeeper.tickets import Tickets, has_ticket
 from gatekeeper.verdict import PASS, Action, Reason, Verdict, strongest
 
 OnJudged = Callable[[Client, JudgedEvent, Verdict], None]
-OnLock = Callable[[AccountLock, str], None]
+OnLock = Callable[[AccountLock, str, bool], None]
 
 
 _NOWHERE: Final = Prefix(bytes(4), 32)
@@ -62,9 +62,10 @@ class Guard:
     `clock` gives Unix time that never goes back. `account_secret` is kept over restarts,
     `password_secret` is made anew at each start and never stored (at most 64 octets each).
     `on_verdict(client, event, verdict, enforced)` hears every verdict other than `PASS`, also those
-    that observe mode does not carry out; `on_lock(lock, account)` of accounts that are held. Both
-    must be quick and must not raise, and so must `on_judged(client, event, verdict)`, the owner's
-    to set, which hears every Event with its verdict.
+    that observe mode does not carry out; `on_lock(lock, account, enforced)` of accounts that are
+    held, or that strangers begin to be kept off, by rules that may only watch. Both must be quick
+    and must not raise, and so must `on_judged(client, event, verdict)`, the owner's to set, which
+    hears every Event with its verdict.
     """
 
     def __init__(
@@ -154,7 +155,8 @@ class Guard:
         elif isinstance(event, EarlyTalk) and verdict.reason is Reason.EARLY_TALKER:
             verdict, seen = self._after_early_talk(client, verdict, where, now)
         if seen.lock is not None and isinstance(event, AuthOutcome | RcptOutcome):
-            self._on_lock(seen.lock, event.attempt.authcid)
+            enforced = self.treatment(Reason.ACCOUNT_HELD) is Treatment.ENFORCE
+            self._on_lock(seen.lock, event.attempt.authcid, enforced)
         if self.evidence.logins.besieged is not None:
             self._tell_siege(event)
         if verdict.ban:
@@ -183,7 +185,8 @@ class Guard:
         lock, logins.besieged = logins.besieged, None
         attempt = event.attempt if isinstance(event, AuthOutcome) else event
         if lock is not None and isinstance(attempt, AuthAttempt):
-            self._on_lock(lock, attempt.authcid)
+            enforced = self.treatment(Reason.ACCOUNT_ATTACKED) is Treatment.ENFORCE
+            self._on_lock(lock, attempt.authcid, enforced and logins.familiarity.learned)
 
     @property
     def now(self) -> float:

@@ -18,6 +18,8 @@ MAX_NAME_CHARACTERS: Final = 80
 MAX_TEXT_CHARACTERS: Final = 400
 DAY_S: Final = 86400.0
 
+_WATCHED: Final = "the rule only watches, so nothing is done"
+
 Details = Mapping[str, str | int | float]
 
 
@@ -46,16 +48,19 @@ class Notice:
     details: Details = field(default_factory=dict)
 
 
-def account_locked(lock: AccountLock, account: str) -> Notice:
-    """An account is held, or strangers are kept off it for the first time in this siege."""
+def account_locked(lock: AccountLock, account: str, *, enforced: bool) -> Notice:
+    """An account is held, or strangers are kept off it for the first time in this siege; or would
+    be, if the rule did not only watch."""
     name = _shown(account)
     for_s = 0.0 if lock.until is None else round(lock.until - lock.since)
-    details: Details = {"for_s": for_s, "why": lock.note}
+    details: Details = {"for_s": for_s, "enforced": enforced}
     if lock.kind is LockKind.LANE:
-        text = f"strangers guess at {name} without end: they are kept off for {_span(for_s)}"
-        return Notice(NoticeKind.ACCOUNT_LANE_LOCKED, name, text, details={"for_s": for_s})
-    text = f"{name} behaves like a stolen account ({lock.note}): it may not send for {_span(for_s)}"
-    return Notice(NoticeKind.ACCOUNT_HELD, name, text, details=details)
+        done = f"they are kept off for {_span(for_s)}" if enforced else _WATCHED
+        text = f"strangers guess at {name} without end: {done}"
+        return Notice(NoticeKind.ACCOUNT_LANE_LOCKED, name, text, details=details)
+    done = f"it may not send for {_span(for_s)}" if enforced else _WATCHED
+    text = f"{name} behaves like a stolen account ({lock.note}): {done}"
+    return Notice(NoticeKind.ACCOUNT_HELD, name, text, details={**details, "why": lock.note})
 
 
 def breaker_opened(trip: Trip) -> Notice:

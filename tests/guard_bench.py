@@ -52,6 +52,7 @@ class Bench:
         self.ledger = Ledger(settings.policy, never, lambda: self.now)
         self.heard: list[tuple[Verdict, bool]] = []
         self.locked: list[tuple[AccountLock, str]] = []
+        self.locks_enforced: list[bool] = []
         self.guard = Guard(
             settings,
             self.ledger,
@@ -62,8 +63,12 @@ class Bench:
             on_verdict=lambda _client, _event, verdict, enforced: self.heard.append(
                 (verdict, enforced)
             ),
-            on_lock=lambda lock, account: self.locked.append((lock, account)),
+            on_lock=self._on_lock,
         )
+
+    def _on_lock(self, lock: AccountLock, account: str, enforced: bool) -> None:
+        self.locked.append((lock, account))
+        self.locks_enforced.append(enforced)
 
     async def attempt(self, who: Client, password: str, account: str = "ann") -> Verdict:
         return await self.guard.judge(attempt(password, account), who)

@@ -35,10 +35,12 @@ def away_and_back(told: Chronicle) -> None:
 @pytest.mark.parametrize(
     ("happens", "lines"),
     [
-        (lambda told: told.lock(HELD, ANN),
+        (lambda told: told.lock(HELD, ANN, enforced=True),
          [f"warning account-held why=new-networks for_s=86400 user={ANN}"]),
-        (lambda told: told.lock(LANE, ANN),
+        (lambda told: told.lock(LANE, ANN, enforced=True),
          [f"warning account-lane-locked for_s=3600 user={ANN}"]),
+        (lambda told: told.lock(LANE, ANN, enforced=False),
+         [f"warning account-lane-locked for_s=3600 watched=true user={ANN}"]),
         (lambda told: told.breaker(TRIP),
          ["warning breaker state=open cause=rate for_s=600 wanted_minute=3001 wanted_10m=90 met=9"
           " around=12 accounts=4"]),

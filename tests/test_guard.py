@@ -377,12 +377,15 @@ async def test_the_first_guess_that_shuts_strangers_out_is_told_once_in_a_siege(
         bench.now += 1
     [(lock, account)] = bench.locked
     assert (lock.kind, account) == (LockKind.LANE, "ann")
+    assert bench.locks_enforced == [True]
     assert lock.until is not None
     bench.now = lock.until + 48 * 3600
     bench.locked.clear()
+    bench.guard.suspend(on=True)
     for number in range(60):
         await bench.outcome(client(f"192.1.{number}.7"), f"another guess {number}")
     assert [lock.kind for lock, _ in bench.locked] == [LockKind.LANE]
+    assert bench.locks_enforced == [True, False]
 
 
 async def test_operators_rule_speaks_beside_the_built_in_ones() -> None:

@@ -27,16 +27,22 @@ def decoded(notice: Notice, *others: Notice, more: int = 0) -> dict[str, Any]:
     ("notice", "kind", "text", "over"),
     [
         (
-            notices.account_locked(HOLD, "ann@example.org"),
+            notices.account_locked(HOLD, "ann@example.org", enforced=True),
             "account-held",
             "ann@example.org behaves like a stolen account (new-networks): it may not send for 1"
             " day",
             False,
         ),
         (
-            notices.account_locked(LANE, "ann@example.org"),
+            notices.account_locked(LANE, "ann@example.org", enforced=True),
             "account-lane-locked",
             "strangers guess at ann@example.org without end: they are kept off for 1 hour",
+            False,
+        ),
+        (
+            notices.account_locked(LANE, "ann", enforced=False),
+            "account-lane-locked",
+            "strangers guess at ann without end: the rule only watches, so nothing is done",
             False,
         ),
         (notices.zone("zen.example", "refused"), "zone",
@@ -86,7 +92,7 @@ def test_a_summary_says_how_many_more_and_names_some() -> None:
 
 def test_a_hostile_name_forges_nothing_and_does_not_grow() -> None:
     name = 'x\r\n"},{"kind":"breaker\x1b[2J' + "\u202e" + "y" * 10_000
-    record = decoded(notices.account_locked(LANE, name))
+    record = decoded(notices.account_locked(LANE, name, enforced=False))
     assert record["kind"] == "account-lane-locked"
     assert len(record["subject"]) == notices.MAX_NAME_CHARACTERS
     assert record["text"].isprintable()
