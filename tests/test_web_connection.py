@@ -7,6 +7,8 @@ from http import HTTPStatus
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 from web_client import HOST, Client
 
@@ -314,3 +316,33 @@ async def test_cancelling_ends_a_stream(nursery: trio.Nursery) -> None:
         await client.ask("/ticks")
         serving.cancel_scope.cancel()
     assert STREAMS_ENDED == ["ended"]
+
+
+PIECES = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"POST /echo HTTP/1.1\r\n",
+        b"HEAD /short HTTP/1.0\r\n",
+        b"GET /short?%s=%%ff HTTP/1.1\r\n",
+        HOST,
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Connection: upgrade\r\nUpgrade: h2c\r\n",
+        b"\r\n",
+        b"5\r\nabcde\r\n0\r\n\r\n",
+    ]
+)
+
+
+@given(st.lists(PIECES | st.binary(max_size=12), max_size=9), st.booleans())
+async def test_no_octets_are_a_fault_of_ours(pieces: list[bytes], at_once: bool) -> None:
+    async with trio.open_nursery() as nursery:
+        client = Client(ROUTES, nursery)
+        for part in [b"".join(pieces)] if at_once else pieces:
+            await client.stream.send_all(part)
+        await client.stream.send_eof()
+        heard = await client.rest()
+        assert heard == b"" or heard.startswith(b"HTTP/1.1 ")
+        await client.ended.wait()
+    assert client.faults == []
