@@ -51,6 +51,12 @@ class Scene:
         told = rf",{re.escape(address)}\b.*Password mismatch"
         return len(re.findall(told, self.dovecot.log()))
 
+    def metric(self, series: str) -> float:
+        """The value of a series as a scraper reads it."""
+        path = self.guard.directory / "run/http.sock"
+        text = run_tool("curl", "-fsS", "--unix-socket", path, "http://localhost/metrics")
+        return float(re.findall(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)[0])
+
     def kernel(self) -> str:
         """The addresses that nft holds as banned; others are in its meter of connections."""
         return self.host.command("nft", "list", "set", "inet", "gatekeeper", "ban4_auth")
@@ -80,7 +86,14 @@ def scene(public: Path, tmp_path: Path) -> Iterator[Scene]:
             ]
             running = host.run(
                 stack.enter_context,
-                guard(base / "guard", services, (pair,), host="0.0.0.0", nft=True, extra=QUICK),
+                guard(
+                    base / "guard",
+                    services,
+                    (pair,),
+                    host="0.0.0.0",
+                    nft=True,
+                    extra=f'{QUICK}[http]\nbind = "unix:{base / "guard/run/http.sock"}"\n',
+                ),
             )
             yield Scene(world, home, host, running, imap, smtp, authority)
         finally:
@@ -131,6 +144,11 @@ def test_hydra_is_banned_and_mbsync_is_not(
         scene.home.run(run_tool, "mbsync", "-c", rc, "-a")
         assert not can_connect(scene.world, GUARD_TO_WORLD, port)
         assert 0 < scene.guesses(ATTACKER) <= MAY_REACH_THE_SERVER
+        dropped = 'gatekeeper_kernel_dropped_packets_total{counter="dropped4_auth"}'
+        wait_until(lambda: scene.metric(dropped) > 0, "metrics tell of dropped packets")
+        assert scene.metric("gatekeeper_kernel_up") == 1
+        ban = 'gatekeeper_bans_active{family="ipv4",origin="rule",scope="auth"}'
+        assert scene.metric(ban) == 1
 
     bans = json.loads(scene.guard.command("ban", "list", "-o", "json"))
     assert [ATTACKER in str(ban) for ban in bans] == [True]
