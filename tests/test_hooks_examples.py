@@ -271,6 +271,7 @@ def test_the_document_names_every_function_and_example_and_the_bounds() -> None:
         f"{MAX_TAGS} of up to 64 letters",
         f"{containing.MAX_THREADS} of a hook at once",
         f"with {containing.MAX_STUCK} of these a hook is off",
+        f"with {containing.MAX_STUCK_ALL} of all hooks",
         f"takes more than {containing.QUICK_S * 1000:g} ms three times within a hundred calls",
         f"for {LOAD_S:g} seconds at most on a reload",
         f"`deadline`, {HookSettings().deadline_s:g} seconds",

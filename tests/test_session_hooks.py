@@ -1,4 +1,7 @@
-"""Sessions with hooks: what the client and the backend hear, octet by octet."""
+"""Sessions with hooks: what the client and the backend hear, octet by octet.
+
+The hooks are quick or async ones: the clock of these tests does not wait for threads.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -63,7 +66,7 @@ async def greeted(rig: Rig, script: str = HELLO) -> Talk:
 async def test_a_refusal_in_a_hooks_own_words(
     tmp_path: Path, name: str, answer: str, reply: str, goes_on: bool
 ) -> None:
-    async with hooked(tmp_path, f"def {name}(event, facts): return {answer}") as (_, rig):
+    async with hooked(tmp_path, f"@quick\ndef {name}(event, facts): return {answer}") as (_, rig):
         talk = await greeted(rig, GREETING)
         steps = {
             "helo": "C> EHLO client.example",
@@ -87,7 +90,7 @@ async def test_a_refusal_in_a_hooks_own_words(
 
 @virtual_time
 async def test_a_refused_connection_costs_the_backend_nothing(tmp_path: Path) -> None:
-    text = "def connection_opened(event, facts): return refuse('not from here')"
+    text = "@quick\ndef connection_opened(event, facts): return refuse('not from here')"
     async with hooked(tmp_path, text) as (_, rig):
         talk = await rig.connect()
         await talk.play("C< 554 5.7.1 not from here (ref *****)\nC.")
@@ -149,7 +152,7 @@ PLAIN = "AUTH PLAIN AGFubgBzZWNyZXQ="  # ann, secret
 async def test_a_refused_imap_login(
     tmp_path: Path, hook: str, answer: str, said: str, goes_on: bool
 ) -> None:
-    text = f"def {hook}(event, facts): return {answer}"
+    text = f"@quick\ndef {hook}(event, facts): return {answer}"
     async with hooked(tmp_path, text, MailProtocol.IMAP) as (_, rig):
         talk = await rig.connect()
         await talk.client.start_tls_client()
@@ -173,7 +176,7 @@ async def test_a_refused_imap_login(
 )
 @virtual_time
 async def test_a_refused_smtp_login(tmp_path: Path, hook: str, answer: str, said: str) -> None:
-    text = f"def {hook}(event, facts): return {answer}"
+    text = f"@quick\ndef {hook}(event, facts): return {answer}"
     async with hooked(tmp_path, text, MailProtocol.SUBMISSION) as (_, rig):
         talk = await rig.connect()
         await talk.client.start_tls_client()

@@ -30,6 +30,7 @@ from gatekeeper.verdict import Verdict
 
 MAX_THREADS: Final = 8  # of one hook: a thread is about 100 KB, and they share one processor
 MAX_STUCK: Final = 8
+MAX_STUCK_ALL: Final = 64  # of all hooks, those from before a reload too: their threads stay
 QUICK_S: Final = 0.005  # a whole login costs the guard less
 MAX_STEP_S: Final = 0.05  # of an async hook, between two awaits
 SLOW_ONES: Final = 3  # so many among `SLOW_AMONG` calls, and something is done about it
@@ -58,11 +59,14 @@ class _Call:
 
 
 class Tasks:
-    """What holds the tasks of all async hooks, whoever waits for them."""
+    """What all hooks have in common: the tasks of async ones, whoever waits for them, and how many
+    calls have not ended."""
 
     def __init__(self, on_unending: Callable[[], None]) -> None:
         """`on_unending` is as `HookedJudge` has it."""
         self.nursery: trio.Nursery | None = None
+        self.lock = threading.Lock()  # around what threads change when they begin and end
+        self.stuck = 0  # calls that nobody waits for and that have not ended
         self._on_unending = on_unending
         self._under_way = 0
         self._none = trio.Event()  # set when none is under way any more, and none begins
@@ -110,8 +114,7 @@ class ContainedHook:
         self._deadline_s = deadline_s
         self._tasks = tasks
         self._limiter = trio.CapacityLimiter(MAX_THREADS)
-        self._lock = threading.Lock()  # around what threads change when they begin and end
-        self._stuck = 0  # calls that nobody waits for and that have not ended
+        self._stuck = 0  # of `Tasks.stuck`, this hook's
         self._slow = self._among = 0
 
     async def ask(self, event: JudgedEvent, facts: Facts, context: Context) -> Verdict | None:
@@ -153,6 +156,8 @@ class ContainedHook:
             return self._at_once(call)
         if self._stuck >= MAX_STUCK:
             raise HookFailed(Fault.OFF, f"{self._stuck} calls have not ended; it waits for one")
+        if self._tasks.stuck >= MAX_STUCK_ALL:
+            raise HookFailed(Fault.OFF, f"{self._tasks.stuck} calls of all hooks have not ended")
         under_way = _Call()
         try:
             with trio.move_on_after(self._deadline_s):
@@ -250,24 +255,29 @@ class ContainedHook:
 
     def _begin(self, under_way: _Call) -> bool:
         """Whether somebody waits for this call still; then it has begun."""
-        with self._lock:
+        with self._tasks.lock:
             under_way.begun = not under_way.left
             return under_way.begun
 
     def _end(self, under_way: _Call) -> None:
         """A call has ended, whether somebody waits for it or not."""
-        with self._lock:
+        with self._tasks.lock:
             under_way.ended = True
             if under_way.left:
-                self._stuck -= 1
+                self._count_stuck(-1)
 
     def _leave(self, under_way: _Call) -> bool:
         """Wait no more; whether the call had begun."""
-        with self._lock:
+        with self._tasks.lock:
             if not under_way.ended:
                 under_way.left = True
-                self._stuck += under_way.begun
+                self._count_stuck(under_way.begun)
             return under_way.begun
+
+    def _count_stuck(self, more: int) -> None:
+        """With the lock held."""
+        self._stuck += more
+        self._tasks.stuck += more
 
     def _raised(self, error: BaseException) -> HookFailed:
         line = line_of(self.function.path, error)

@@ -31,8 +31,8 @@ def smtp_words(reply: bytes, text: str) -> bytes:
 
 
 def imap_words(line: bytes, text: str) -> bytes:
-    """`line`, one response with its CRLF, saying `text`, which is printable and short. A status code
-    of SMTP's at its beginning is left out."""
+    """`line`, one response with its CRLF, saying `text`, which is printable and short. A status
+    code of SMTP's at its beginning is left out."""
     head = _IMAP.match(line)
     assert head is not None, "a response of the guard's own"
     words = _parted(_plain(text))[1]
