@@ -135,7 +135,7 @@ class Overview:
 def totals_of(tally: Tally) -> dict[str, float]:
     """All that grows, but for what the kernel drops."""
     good, failed = LoginResult.SUCCESS, LoginResult.FAILURE
-    here = {LoginResult.PUT_OFF, LoginResult.HELD, LoginResult.CLOSED}
+    here = {LoginResult.PUT_OFF, LoginResult.REFUSED_HERE, LoginResult.CLOSED}
     logins = dict.fromkeys(LoginResult, 0)
     for (_, _, login), count in tally.logins.items():
         logins[login] += count

@@ -49,7 +49,7 @@ class LoginResult(Enum):
     UNAVAILABLE = "unavailable"  # the backend could not say
     PROTOCOL = "protocol"  # the exchange was not understood, or was cancelled
     PUT_OFF = "put-off"  # by the guard, with "not now"
-    HELD = "held"  # by the guard: answered as the backend refuses
+    REFUSED_HERE = "refused-here"  # by the guard: answered as the backend refuses
     CLOSED = "closed"  # by the guard, and the session with it
 
 
@@ -62,7 +62,7 @@ class RecipientResult(Enum):
     DEFERRED = "deferred"
     REFUSED = "refused"
     PUT_OFF = "put-off"
-    HELD = "held"
+    REFUSED_HERE = "refused-here"
     CLOSED = "closed"
 
 
@@ -74,8 +74,8 @@ _LOGIN: Final = {
 }
 _LOGIN_HERE: Final = {
     Action.DEFER: LoginResult.PUT_OFF,
-    Action.DECOY: LoginResult.HELD,
-    Action.REJECT: LoginResult.HELD,
+    Action.DECOY: LoginResult.REFUSED_HERE,
+    Action.REJECT: LoginResult.REFUSED_HERE,
     Action.CLOSE: LoginResult.CLOSED,
 }
 _RECIPIENT: Final = {
@@ -87,8 +87,8 @@ _RECIPIENT: Final = {
 }
 _RECIPIENT_HERE: Final = {
     Action.DEFER: RecipientResult.PUT_OFF,
-    Action.DECOY: RecipientResult.HELD,
-    Action.REJECT: RecipientResult.HELD,
+    Action.DECOY: RecipientResult.REFUSED_HERE,
+    Action.REJECT: RecipientResult.REFUSED_HERE,
     Action.CLOSE: RecipientResult.CLOSED,
 }
 

@@ -53,7 +53,7 @@ def label_rows() -> list[str]:
 
 
 def _values(label: Label) -> str:
-    if label.values is None:
+    if label.source or label.values is None:
         return label.source
     return ", ".join(f"`{value}`" for value in sorted(label.values))
 

@@ -50,10 +50,14 @@ def refused(action: Action) -> Verdict:
         (AuthOutcome(attempt("x"), AuthResult.PROTOCOL), PASS, LoginResult.PROTOCOL),
         (AuthOutcome(attempt("x"), AuthResult.FAILURE), refused(Action.DELAY), LoginResult.FAILURE),
         (AuthOutcome(attempt("x"), AuthResult.FAILURE), BANNED, LoginResult.CLOSED),
-        (AuthOutcome(attempt("x"), AuthResult.SUCCESS), refused(Action.REJECT), LoginResult.HELD),
+        (
+            AuthOutcome(attempt("x"), AuthResult.SUCCESS),
+            refused(Action.REJECT),
+            LoginResult.REFUSED_HERE,
+        ),
         (attempt("x"), refused(Action.DEFER), LoginResult.PUT_OFF),
-        (attempt("x"), refused(Action.DECOY), LoginResult.HELD),
-        (attempt("x"), refused(Action.REJECT), LoginResult.HELD),
+        (attempt("x"), refused(Action.DECOY), LoginResult.REFUSED_HERE),
+        (attempt("x"), refused(Action.REJECT), LoginResult.REFUSED_HERE),
         (attempt("x"), BANNED, LoginResult.CLOSED),
         (attempt("x"), PASS, None),  # its outcome is counted
         (attempt("x"), refused(Action.DELAY), None),
@@ -90,7 +94,7 @@ def test_recipients_refused_here_are_counted_apart() -> None:
         tally.judged(MX, RcptAttempt("ann@example.org"), refused(action))
     assert [key[2] for key in tally.recipients] == [
         RecipientResult.PUT_OFF,
-        RecipientResult.HELD,
+        RecipientResult.REFUSED_HERE,
         RecipientResult.CLOSED,
     ]
 

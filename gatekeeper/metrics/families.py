@@ -34,11 +34,11 @@ class Kind(Enum):
 @dataclass(frozen=True, slots=True)
 class Label:
     """A label. `values` are all it can have; None where the configuration, or this very program,
-    names them."""
+    names them. `source` tells where they are from, where they are too many to be listed or open."""
 
     name: str
     values: frozenset[str] | None
-    source: str = ""  # who names them, where `values` is None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Family:
     labels: tuple[Label, ...] = ()
 
 
-def _closed(name: str, *kinds: type[Enum]) -> Label:
-    return Label(name, frozenset(str(member.value) for kind in kinds for member in kind))
+def _closed(name: str, kind: type[Enum], source: str = "") -> Label:
+    return Label(name, frozenset(str(member.value) for member in kind), source)
 
 
 LISTENER: Final = Label("listener", None, "`[[listener]] name`")
@@ -62,7 +62,7 @@ CERTIFICATE: Final = Label("certificate", None, "the path in `[tls]` or `[[tls.s
 HOOK: Final = Label("hook", None, "file and function of `hooks`")
 COUNTER: Final = Label("counter", None, "the counters of the nftables table and of XDP")
 PROTO: Final = _closed("proto", MailProtocol)
-REASON: Final = _closed("reason", Reason)
+REASON: Final = _closed("reason", Reason, "the words of `reason=` in the log")
 ACTION: Final = Label("action", frozenset(action.name.lower() for action in Action))
 ENFORCED: Final = Label("enforced", frozenset({"true", "false"}))
 SCOPE: Final = _closed("scope", Scope)
@@ -137,7 +137,10 @@ REFUSED_AT_ACCEPT: Final = _counter(
     "refused_at_accept", "Connections of banned addresses, reset before anything was read."
 )
 ENDS: Final = _counter(
-    "sessions_ended", "Sessions that are over, by what ended them.", LISTENER, _closed("end", End)
+    "sessions_ended",
+    "Sessions that are over, by what ended them.",
+    LISTENER,
+    _closed("end", End, "the words of `end=` in the log"),
 )
 IDLING: Final = _gauge("idle_sessions", "IMAP sessions in IDLE.")
 
@@ -161,7 +164,7 @@ VIOLATIONS: Final = _counter(
     "violations",
     "Bytes that are not the protocol, by what is wrong with them.",
     LISTENER,
-    _closed("kind", ViolationKind),
+    _closed("kind", ViolationKind, "the words of `violation=` in the log"),
 )
 VERDICTS: Final = _counter(
     "verdicts",
