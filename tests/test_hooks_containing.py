@@ -13,7 +13,7 @@ from hooks_rig import HooksRig, hooks_rig
 
 from gatekeeper.events import ConnectionOpened, HelloAttempt, MailAttempt, MailProtocol
 from gatekeeper.hooks import containing, driving
-from gatekeeper.hooks.health import State
+from gatekeeper.hooks.health import LATE_IN_A_ROW, REST_S, WELL_AFTER_S, State
 from gatekeeper.settings import OnError
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
 
@@ -85,11 +85,10 @@ async def test_an_async_hook_that_hangs_is_cancelled(
     async with hooks_rig(tmp_path) as rig:
         rig.install(hook(ASYNC, "await trio.sleep_forever()"), deadline_s=1.5)
         began = trio.current_time()
-        for _ in range(containing.MAX_STUCK + 2):
+        for _ in range(LATE_IN_A_ROW):
             assert await rig.ask(HELLO, PEER) == PASS
-        assert trio.current_time() - began == pytest.approx(1.5 * (containing.MAX_STUCK + 2))
-        assert "10 late" in rig.report(LABEL), "one that ends when it is told to is never off"
-        assert "no answer within 1.5 s" in rig.report(LABEL)
+        assert trio.current_time() - began == pytest.approx(1.5 * LATE_IN_A_ROW)
+        assert "(10 late): no answer within 1.5 s" in rig.report(LABEL)
 
 
 @pytest.fixture
@@ -100,6 +99,35 @@ def gate() -> Iterator[threading.Event]:
     yield event
     event.set()
     del threading.gate  # type: ignore[attr-defined]
+
+
+async def test_a_hook_that_answers_nobody_is_waited_for_by_one_call_at_a_time(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with hooks_rig(tmp_path) as rig:
+        rig.install(hook(ASYNC, "if event.domain == 'slow': await trio.sleep_forever()"))
+        slow = HelloAttempt("slow", True)
+        for _ in range(LATE_IN_A_ROW):
+            await rig.ask(slow, PEER)
+        began = trio.current_time()
+        for _ in range(5):
+            assert await rig.ask(slow, PEER) == PASS
+        assert trio.current_time() == began, "nobody waits"
+        assert rig.said[-1] == (LABEL, State.OFF, "it answered nobody within 2 s")
+        await trio.sleep(REST_S)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(rig.ask, slow, PEER)
+        assert "11 late, 9 off" in rig.report(LABEL), "one call has tried it"
+        assert await rig.ask(HELLO, PEER) == PASS
+        assert "11 late, 10 off" in rig.report(LABEL)
+        await trio.sleep(REST_S)
+        for _ in range(3):
+            assert await rig.ask(HELLO, PEER) == PASS
+        assert "11 late, 10 off" in rig.report(LABEL), "it is asked by all again"
+        await trio.sleep(WELL_AFTER_S)
+        await rig.ask(HELLO, PEER)
+        assert [state for _, state, _ in rig.said] == [State.FAILING, State.OFF, State.OK]
 
 
 SWALLOWS = {

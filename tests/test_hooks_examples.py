@@ -19,7 +19,7 @@ from gatekeeper.events import (
     RcptAttempt,
 )
 from gatekeeper.hooking import LOAD_S
-from gatekeeper.hooks import answers, containing
+from gatekeeper.hooks import answers, containing, health
 from gatekeeper.hooks.function import EVENTS
 from gatekeeper.hooks.loading import HooksError
 from gatekeeper.hooks.words import MAX_TAGS
@@ -278,3 +278,4 @@ def test_the_document_names_every_function_and_example_and_the_bounds() -> None:
     ):
         assert text in DOCUMENT
     assert (containing.SLOW_ONES, containing.SLOW_AMONG) == (3, 100)
+    assert (health.LATE_IN_A_ROW, health.REST_S) == (10, 30)

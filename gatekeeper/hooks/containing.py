@@ -154,6 +154,8 @@ class ContainedHook:
         call = partial(self.function.call, *arguments)
         if self.manner is Manner.QUICK:
             return self._at_once(call)
+        if not self.health.admits(trio.current_time()):
+            raise HookFailed(Fault.OFF, f"it answered nobody within {self._deadline_s:g} s")
         if self._stuck >= MAX_STUCK:
             raise HookFailed(Fault.OFF, f"{self._stuck} calls have not ended; it waits for one")
         if self._tasks.stuck >= MAX_STUCK_ALL:

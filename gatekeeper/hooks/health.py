@@ -10,6 +10,8 @@ SAID_AGAIN_S: Final = (
     60.0  # a hook that fails on some calls and not on others is two lines a minute
 )
 WELL_AFTER_S: Final = 60.0  # without a fault, and it is well again
+LATE_IN_A_ROW: Final = 10  # so many calls without an answer, and nobody waits for it for a while
+REST_S: Final = 30.0  # then one call tries it again
 
 
 class Fault(Enum):
@@ -45,10 +47,22 @@ class Health:
         self._on_state = on_state
         self._said_at: dict[State, float] = {}
         self._failed_at = -inf
+        self._late = 0  # calls in a row
+        self._rests_until = -inf
+
+    def admits(self, now: float) -> bool:
+        """Whether it is to be asked; of one that answers nobody, one call at a time tries it."""
+        if self._late < LATE_IN_A_ROW:
+            return True
+        if now < self._rests_until:
+            return False
+        self._rests_until = now + REST_S
+        return True
 
     def went_well(self, now: float) -> None:
         """A call was answered."""
         self.calls += 1
+        self._late = 0
         if self.state is State.OK:
             return
         self.state = State.FAILING  # it is asked again, if it was off
@@ -60,6 +74,11 @@ class Health:
         self.calls += 1
         self.faults[fault] += 1
         self._failed_at = now
+        if fault is Fault.LATE:
+            self._late += 1
+            self._rests_until = max(self._rests_until, now + REST_S)
+        elif fault is not Fault.OFF:
+            self._late = 0  # it answers, if badly
         self.why = why
         state = State.OFF if fault is Fault.OFF else State.FAILING
         if self.state is not state:
