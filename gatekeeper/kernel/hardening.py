@@ -11,14 +11,14 @@ from typing import Final
 from gatekeeper.kernel import landlock, ownership, rights, seccomp
 from gatekeeper.kernel.filtering import Needs, Stage
 from gatekeeper.kernel.options import Options
-from gatekeeper.kernel.xdp_pins import PINS
+from gatekeeper.kernel.xdp_pins import PINS, present
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 
 def needs(options: Options, pins: Path = PINS) -> Needs:
     """What the command line, and what an earlier start left pinned, ask for."""
-    return Needs(xdp=bool(options.xdp), dial=bool(options.dial), removes_pins=pins.is_dir())
+    return Needs(xdp=bool(options.xdp), dial=bool(options.dial), removes_pins=present(pins))
 
 
 def confine(wanted: Needs) -> None:

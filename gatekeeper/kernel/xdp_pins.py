@@ -113,12 +113,21 @@ def remove(directory: Path) -> None:
         directory.rmdir()
 
 
+def present(directory: Path = PINS) -> bool:
+    """Whether something is pinned there. Who may not look, since a bpffs is usually root's alone,
+    has pinned nothing either, and could not remove it."""
+    try:
+        return directory.is_dir()
+    except PermissionError:
+        return False
+
+
 def remove_stale(directory: Path = PINS) -> bool:
     """Remove what an earlier start, with XDP switched on, left; whether there was something.
 
     Raises `PinError` where it cannot be removed or another namespace uses it.
     """
-    if not directory.is_dir() or not on_bpffs(directory):
+    if not present(directory) or not on_bpffs(directory):
         return False
     our_links(directory)
     try:
