@@ -235,7 +235,7 @@ async def test_threads_that_hang_are_left_and_the_hook_is_off_until_one_ends(
         assert [state for _, state, _ in rig.said] == [State.FAILING, State.OFF]
         gate.set()
         with trio.fail_after(5):
-            while (await rig.ask(HELLO, PEER)).action is not Action.PASS:
+            while (await rig.ask(HELLO, PEER)).action is not Action.PASS:  # noqa: ASYNC110  threads
                 await trio.lowlevel.checkpoint()
 
 
@@ -254,7 +254,7 @@ async def test_threads_that_hang_are_bounded_over_reloads(
         assert "5 calls of all hooks have not ended" in rig.report(LABEL)
         gate.set()
         with trio.fail_after(5):
-            while (await rig.ask(HELLO, PEER)).action is not Action.REJECT:
+            while (await rig.ask(HELLO, PEER)).action is not Action.REJECT:  # noqa: ASYNC110  threads
                 await trio.lowlevel.checkpoint()
 
 

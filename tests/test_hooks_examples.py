@@ -146,11 +146,8 @@ def test_a_table_of_countries_with_a_slip_is_named(tmp_path: Path) -> None:
     prefixes = write(tmp_path / "prefixes.csv", "198.51.100.7/24,DE\n")
     rig = HooksRig(tmp_path)
 
-    async def main() -> None:
-        with pytest.raises(HooksError, match=r"country.py:\d+: ValueError: 198.51.100.7/24 has"):
-            install(rig, "country.py", PREFIXES=str(prefixes), ACCOUNTS="/dev/null")
-
-    trio.run(main)
+    with pytest.raises(HooksError, match=r"country.py:\d+: ValueError: 198.51.100.7/24 has"):
+        install(rig, "country.py", PREFIXES=str(prefixes), ACCOUNTS="/dev/null")
 
 
 # -- HELO ----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ async def guess(bench: Bench, address: str, account: str, word: str) -> None:
     await bench.outcome(client(address), word, account)
 
 
-async def test_nothing_happened(bench: Bench) -> None:
+def test_nothing_happened(bench: Bench) -> None:
     assert looked(bench) == Lately((), (), 0, bench.now)
 
 

@@ -70,7 +70,7 @@ async def service(
         (plain,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         running.port = plain.socket.getsockname()[1]
         listeners = [trio.SSLListener(plain, context, https_compatible=True)]
-        nursery.start_soon(trio.serve_listeners, running.serve, listeners)
+        nursery.start_soon(trio.serve_listeners, running.serve, listeners)  # noqa: ASYNC113  it listens
         yield running
         nursery.cancel_scope.cancel()
 

@@ -69,7 +69,7 @@ def drawing(*numbers: int) -> tuple[Tickets, Iterator[int]]:
 
 
 @pytest.mark.parametrize(("event", "with_one"), OPENLY_OURS)
-async def test_a_ticket_follows_from_the_kind_of_answer_alone(
+def test_a_ticket_follows_from_the_kind_of_answer_alone(
     event: JudgedEvent, with_one: set[Action]
 ) -> None:
     for action in Action:

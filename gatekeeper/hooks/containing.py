@@ -90,7 +90,7 @@ class Tasks:
         an error. Nothing of it goes further; a task may end so, even when it is cancelled."""
         self._under_way += 1
         with contextlib.suppress(BaseException):
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as nursery:  # noqa: ASYNC112  what is open ends here
                 nursery.start_soon(run)
         self._under_way -= 1
         self._none.set()
@@ -183,7 +183,7 @@ class ContainedHook:
         try:
             return call()
         except BaseException as error:  # whatever it is, it is the hook's
-            raise self._raised(error) from None
+            raise self._raised(error) from None  # noqa: ASYNC104  no await is in there
         finally:
             if self._is_slow(perf_counter() - began, QUICK_S):
                 self.manner = Manner.THREAD
@@ -204,7 +204,7 @@ class ContainedHook:
             return
         try:
             under_way.value = call()
-        except BaseException as error:  # SystemExit too: it ends nothing here
+        except BaseException as error:  # noqa: ASYNC103  SystemExit too; no Cancelled in a thread
             under_way.error = error
         self._end(under_way)
 
@@ -241,7 +241,7 @@ class ContainedHook:
         try:
             with scope:
                 under_way.value = await driven(call(), is_over, self._on_step)
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  handed to who called, as it is
             under_way.error = error
         self._end(under_way)
         done.set()

@@ -91,7 +91,7 @@ def _run(path: Path, owners: Collection[int], modules: list[str]) -> ModuleType:
     modules.append(name)
     try:
         exec(code, module.__dict__)  # noqa: S102  what this is for; `_read` has seen who wrote it
-    except BaseException as error:  # SystemExit too: a file must not end the guard
+    except BaseException as error:  # noqa: ASYNC103  SystemExit too: no file ends the guard
         _blame(path, error)
     return module
 

@@ -53,7 +53,7 @@ class Program:
         except trio.TooSlowError:
             raise DeliveryError(f"it took longer than {self._deadline_s:g} s") from None
         finally:
-            await _end(process)
+            await _end(process)  # noqa: ASYNC102  shielded, with a time-out, itself
         if status:
             raise DeliveryError(f"it was killed by signal {-status}" if status < 0
                                 else f"it ended with status {status}")  # fmt: skip
