@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -33,37 +34,48 @@ class Manner(Enum):
 _CODES: Final = {Manner.REFUSING: dns.rcode.REFUSED, Manner.FAILING: dns.rcode.SERVFAIL}
 
 
+@dataclass
+class Answers:
+    """A running resolver: its port on 127.0.0.1, and how many questions have come."""
+
+    port: int
+    asked: int = 0
+
+
 @contextmanager
-def dns_answers(manner: Manner, delay_s: float = 0.0) -> Iterator[int]:
-    """Run it; its port on 127.0.0.1. Sound answers name 198.19.0.0/16 as 127.0.0.2 in every list
+def dns_answers(manner: Manner, delay_s: float = 0.0) -> Iterator[Answers]:
+    """Run it. Sound answers name 198.19.0.0/16 as 127.0.0.2 in every list
     but DNSWL, give senders' domains an address, and nothing else; each is `delay_s` late."""
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
+        running = Answers(int(sock.getsockname()[1]))
         if manner is Manner.UNREACHABLE:
             sock.close()
-            yield port
+            yield running
             return
         over = threading.Event()
-        thread = threading.Thread(target=_serve, args=(sock, manner, delay_s, over), daemon=True)
+        thread = threading.Thread(
+            target=_serve, args=(sock, running, manner, delay_s, over), daemon=True
+        )
         thread.start()
         try:
-            yield port
+            yield running
         finally:
             over.set()
             thread.join()
 
 
-def _serve(sock: socket.socket, manner: Manner, delay_s: float, over: threading.Event) -> None:
+def _serve(
+    sock: socket.socket, running: Answers, manner: Manner, delay_s: float, over: threading.Event
+) -> None:
     due: list[tuple[float, int, bytes, tuple[str, int]]] = []
-    count = 0
     while not over.is_set():
         wait_s = max(0.0, due[0][0] - time.monotonic()) if due else 0.05
         if select.select([sock], [], [], min(wait_s, 0.05))[0]:
             query, peer = sock.recvfrom(4096)
+            running.asked += 1
             if manner is not Manner.SILENT:
-                count += 1
-                entry = (time.monotonic() + delay_s, count, _answer(query, manner), peer)
+                entry = (time.monotonic() + delay_s, running.asked, _answer(query, manner), peer)
                 heapq.heappush(due, entry)
         while due and due[0][0] <= time.monotonic():
             _, _, octets, peer = heapq.heappop(due)

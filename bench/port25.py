@@ -73,6 +73,11 @@ class Guard:
 
     process: subprocess.Popen[bytes]
     port: int
+    log: Path
+
+    def asks_all_lists(self) -> bool:
+        """Whether none was switched off, for then it would cost nothing."""
+        return b"zone-off" not in self.log.read_bytes()
 
     def cpu_s(self) -> float:
         """User and system seconds of its process so far, in steps of a clock tick."""
@@ -145,7 +150,7 @@ def guard(base: Path, name: str, backend: int, resolver: int, lists: str) -> Ite
             if process.poll() is not None or time.monotonic() > deadline:
                 raise proxies.NotReady(f"the guard does not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)
-        yield Guard(process, port)
+        yield Guard(process, port, log)
     finally:
         proxies.stop(process)
 
@@ -157,14 +162,15 @@ def cpu(base: Path, rounds: int, clients: int, per_s: float) -> None:
         resolver = stack.enter_context(dns_answers(Manner.SOUND))
         kinds = {"without": NO_NAMES, "with": NO_NAMES + LISTS}
         guards = {
-            name: stack.enter_context(guard(base, f"cpu-{name}", behind.smtp, resolver, lists))
+            name: stack.enter_context(guard(base, f"cpu-{name}", behind.smtp, resolver.port, lists))
             for name, lists in kinds.items()
         }
         for name, one in guards.items():  # what is asked is known from here on
-            before_s = one.cpu_s()
+            before_s, asked = one.cpu_s(), resolver.asked
             _all_served(in_a_process(one.port, FRIENDS, 0, clients, per_s / 4), clients)
-            asking_us = (one.cpu_s() - before_s) / clients * 1e6
-            print(f"cpu {name:8} {asking_us:6.0f} µs a connection, the first time")
+            asking_us, asked = (one.cpu_s() - before_s) / clients * 1e6, resolver.asked - asked
+            print(f"cpu {name:8} {asking_us:6.0f} µs a connection, the first time: {asked} asked")
+        asked = resolver.asked
         figures: dict[str, list[float]] = {name: [] for name in kinds}
         reached: dict[str, list[float]] = {name: [] for name in kinds}
         for turn in range(rounds):
@@ -174,6 +180,9 @@ def cpu(base: Path, rounds: int, clients: int, per_s: float) -> None:
                 figures[name].append((guards[name].cpu_s() - before_s) / clients)
                 reached[name].append(clients / crowd.wall_s)
                 _all_served(crowd, clients)
+        if not guards["with"].asks_all_lists():
+            raise SystemExit("a list was switched off: what was measured means nothing")
+        print(f"asked later: {resolver.asked - asked}")
     for name, values in figures.items():
         print(
             f"cpu {name:8} {statistics.median(values) * 1e6:6.0f} µs a connection"
@@ -189,7 +198,7 @@ def listed(base: Path, clients: int) -> None:
     with ExitStack() as stack:
         backend = stack.enter_context(Mailbox.running())
         resolver = stack.enter_context(dns_answers(Manner.SOUND, ROUND_TRIP_S))
-        one = stack.enter_context(guard(base, "listed", backend.port, resolver, LISTS))
+        one = stack.enter_context(guard(base, "listed", backend.port, resolver.port, LISTS))
         _all_served(in_a_process(one.port, FRIENDS, 0, 10, 50), 10)
         before = backend.connections
         crowd = in_a_process(one.port, LISTED, 0, clients, LISTED_PER_S)
@@ -210,7 +219,7 @@ def dead(base: Path, clients: int, per_s: float) -> None:
             backend = stack.enter_context(Mailbox.running())
             resolver = stack.enter_context(dns_answers(manner))
             one = stack.enter_context(
-                guard(base, f"dead-{manner.value}", backend.port, resolver, LISTS)
+                guard(base, f"dead-{manner.value}", backend.port, resolver.port, LISTS)
             )
             crowd = in_a_process(one.port, FRIENDS, 0, clients, per_s, message=True)
             arrived = backend.messages

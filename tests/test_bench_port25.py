@@ -44,8 +44,8 @@ def ask(manner: Manner, name: str) -> tuple[str, ...] | str:
         except ResolverError as error:
             return str(error)
 
-    with dns_answers(manner) as port:
-        return trio.run(asking, port)
+    with dns_answers(manner) as running:
+        return trio.run(asking, running.port)
 
 
 def test_a_sound_resolver_lists_the_upper_half_in_blocklists_alone() -> None:
