@@ -192,15 +192,15 @@ class App:
         parts = self._parts(console, store_follows)
         overview = Overview(parts, self._steady)
         outer.start_soon(overview.run)
-        outer.start_soon(self._web.run, site(parts))
+        control = console.control({**overview.verbs(), **hook_verbs(self._hooks)})
+        outer.start_soon(self._web.run, site(parts, overview, control))
         outer.start_soon(self._notifier.run, console.line)
         with trio.move_on_after(DOMAINS_WAIT_S):
             await self._domains.looked.wait()
         with trio.move_on_after(BANS_WAIT_S):
             await self._enforcement.filled.wait()
         path = self._settings.run_dir / SOCKET_NAME
-        verbs = {**overview.verbs(), **hook_verbs(self._hooks)}
-        await outer.start(serve_control, path, console.control(verbs), self._log)
+        await outer.start(serve_control, path, control, self._log)
         async with trio.open_nursery() as sessions:
             await self._accept_until_stopped(sessions, signals)
             await self._drain()

@@ -153,6 +153,19 @@ class Ledger:
         for side, keys in self._table.keys(size):
             yield self._table.kinds_at(side, keys, self._clock())
 
+    def walk(self, begin: int, size: int) -> Iterator[tuple[int, list[Ban]]]:
+        """The bans in force among what is known behind the first `begin` of it, at most `size` at a
+        time, each with how much was passed by then. A walk may end anywhere and another go on from
+        there later; where the Ledger has changed between the two, some come twice or not at all."""
+        for side, keys in self._table.keys(size, begin):
+            begin += len(keys)
+            yield begin, self._table.bans_at(side, keys, self._clock())
+
+    @property
+    def known(self) -> int:
+        """How much there is to `walk`: bans in force, and ended ones that are remembered."""
+        return len(self._table)
+
     def bans(self) -> list[Ban]:
         """Every ban in force, in no particular order."""
         return list(self._table.bans(self._clock()))

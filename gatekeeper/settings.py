@@ -206,6 +206,7 @@ class HttpSettings:
     """Where metrics, health and the status page are served (`gatekeeper.web`)."""
 
     bind: WebBind | None = None  # nowhere where None
+    token_file: Path | None = None  # of one word, by which the status page lifts bans
 
 
 @dataclass(frozen=True, slots=True)

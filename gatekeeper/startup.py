@@ -38,6 +38,7 @@ from gatekeeper.settings import (
     ListenerSettings,
     Settings,
 )
+from gatekeeper.status_page.lifting import read_token
 from gatekeeper.tls import Certificates, ends_at
 from gatekeeper.upstream import Backend, OnOpen
 
@@ -227,6 +228,7 @@ class Services:
         # Of those in use: the files may be newer.
         self.certificate_ends = {pair.certificate: ends_at(pair.certificate) for pair in pairs}
         self.messengers = messengers(settings.notify)
+        self.page_token = read_token(settings.http.token_file)
         around = near(settings)
         self._backends = {name: Backend(each, around) for name, each in settings.backends.items()}
         known = {} if earlier is None else earlier.likenesses

@@ -5,20 +5,36 @@ A new page is a part of its own that makes Routes; it is merged in `site`.
 
 from functools import partial
 
+from gatekeeper.control_verbs import Control
 from gatekeeper.log import Log, where
 from gatekeeper.metrics.exposition import Exposition
 from gatekeeper.metrics.readings import Parts, sources
+from gatekeeper.overview import Overview
 from gatekeeper.probes import Probes
+from gatekeeper.status_page.ban_search import BanSearch
+from gatekeeper.status_page.lifting import Lifting
+from gatekeeper.status_page.pages import StatusPage
 from gatekeeper.web import Routes, Site
 
 
-def site(parts: Parts) -> Site:
+def site(parts: Parts, overview: Overview, control: Control) -> Site:
     """All pages of one guard."""
     routes: Routes = {
         **Probes(parts.stage, partial(_troubles, parts), partial(_away, parts)).routes(),
         **Exposition(sources(parts)).routes(),
+        **_status_page(parts, overview, control).routes(),
     }
     return Site(routes, partial(_tell_fault, parts.log))
+
+
+def _status_page(parts: Parts, overview: Overview, control: Control) -> StatusPage:
+    return StatusPage(
+        overview,
+        BanSearch(parts.console.ledger),
+        control,
+        Lifting(control, lambda: parts.services().page_token, parts.log),
+        hostname=lambda: parts.console.settings().hostname,
+    )
 
 
 def _troubles(parts: Parts) -> dict[str, str]:

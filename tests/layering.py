@@ -97,6 +97,7 @@ LEVELS: Final = {
     "enforcement": 5,
     "console": 5,
     "overview": 5,
+    "status_page": 5,
     "web_routes": 5,
     "metrics": 5,
     "durable": 5,

@@ -39,6 +39,14 @@ ban_first = "90m"
 asked_back_ppm = 12.5
 [http]
 bind = "unix:/run/gatekeeper/http.sock"
+token_file = "/etc/gatekeeper/page-token"
+[hooks]
+files = ["/etc/gatekeeper/hooks.py"]
+on_error = "defer"
+[notify]
+exec = "/usr/local/bin/page"
+webhook = "https://example.org/hook/abcdefghijkl"
+deadline = "3s"
 [[dnsbl]]
 zone = "zen.dq.spamhaus.net"
 codes = ["127.0.0.2", "127.0.0.4-7"]
@@ -108,3 +116,10 @@ def test_commands(path: Path) -> None:
     )
     assert said("config", "describe", "certificate").count("must be written") == 1
     assert 'did you mean "ban_first"?' in said("config", "describe", "ban_frist", code=78)
+
+
+def test_the_reference_is_the_document() -> None:
+    document = Path(__file__).parent.parent / "docs" / "config.md"
+    told = "write keys into gatekeeper/config/reference.md; docs/config.md is made of it by"
+    same = said("config", "describe") == document.read_text(encoding="utf-8")
+    assert same, f"{told} `gatekeeper config describe > docs/config.md`"

@@ -17,7 +17,7 @@ from gatekeeper.check.domains import check_domains
 from gatekeeper.check.finding import Finding, Severity
 from gatekeeper.check.hooks import check_hooks
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
-from gatekeeper.check.notify import check_notify
+from gatekeeper.check.notify import check_notify, check_token
 from gatekeeper.check.relay import check_relay
 from gatekeeper.check.running import check_running
 from gatekeeper.check.transparent import check_families, check_transparent, dialler
@@ -45,6 +45,7 @@ def check(settings: Settings, *, with_dns: bool = False, relay_test: bool = True
         *check_domains(settings),
         *check_hooks(settings),
         *check_notify(settings),
+        *check_token(settings),
         *check_secrecy(settings),
         *unreached,
         *(check_relay(settings, unreached, dialler(settings)) if relay_test else ()),

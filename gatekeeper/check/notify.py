@@ -1,4 +1,4 @@
-"""Whether the files of `[notify]` are of use to the guard's user."""
+"""Whether the files of `[notify]` and `[http]` are of use to the guard's user."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ from gatekeeper.check.finding import Finding, error
 from gatekeeper.errors import ConfigError
 from gatekeeper.messengers import messengers
 from gatekeeper.settings import Settings
+from gatekeeper.status_page.lifting import read_token
 
 
 def check_notify(settings: Settings) -> Iterator[Finding]:
@@ -16,3 +17,12 @@ def check_notify(settings: Settings) -> Iterator[Finding]:
             messengers(settings.notify)
     except ConfigError as failure:
         yield error("[notify]", str(failure).removeprefix("[notify] "))
+
+
+def check_token(settings: Settings) -> Iterator[Finding]:
+    """What is wrong with the status page's token."""
+    try:
+        with as_user(settings.user):
+            read_token(settings.http.token_file)
+    except ConfigError as failure:
+        yield error("[http]", str(failure).removeprefix("[http] "))

@@ -235,7 +235,12 @@ def _domains(section: Section) -> DomainsSettings:
 
 
 def _http(section: Section) -> HttpSettings:
-    settings = HttpSettings(section.take("bind", values.web_bind, HttpSettings().bind))
+    settings = HttpSettings(
+        section.take("bind", values.web_bind, HttpSettings().bind),
+        section.take("token_file", values.path, HttpSettings().token_file),
+    )
+    if settings.token_file is not None and not section.has("bind"):
+        section.blame("token_file", "has no use without bind: nothing is served")
     section.done()
     return settings
 

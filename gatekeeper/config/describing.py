@@ -37,6 +37,7 @@ RECORDS: Final[dict[str, type]] = {
     "[domains]": settings.DomainsSettings,
     "[http]": settings.HttpSettings,
     "[hooks]": settings.HookSettings,
+    "[notify]": settings.NotifySettings,
     "[policy]": settings.PolicySettings,
     "[account.NAME]": settings.AccountSettings,
     "[limits]": settings.LimitSettings,

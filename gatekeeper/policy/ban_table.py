@@ -13,6 +13,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
+from itertools import islice
 from math import inf
 from typing import Final
 
@@ -104,12 +105,21 @@ class BanTable:
                     if unpack_end(row)[0] > now:
                         yield self._unpacked(side, key, row)
 
-    def keys(self, most: int) -> Iterator[tuple[int, tuple[bytes, ...]]]:
-        """Where anything is known, for `ends_at`, at most so many at a time. The table may change
-        meanwhile: what is there throughout comes once."""
+    def __len__(self) -> int:
+        """How much is known: bans in force and ended ones."""
+        return sum(len(rows) for shards in self._shards for rows in shards)
+
+    def keys(self, most: int, begin: int = 0) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+        """Where anything is known, for `ends_at` and `bans_at`, at most so many at a time, the
+        first `begin` left out. The table may change meanwhile: what is there throughout comes
+        once."""
         for side, shards in enumerate(self._shards):
             for rows in shards:
-                keys = tuple(rows)
+                if begin >= len(rows):
+                    begin -= len(rows)
+                    continue
+                keys = tuple(islice(rows, begin, None))
+                begin = 0
                 for start in range(0, len(keys), most):
                     yield side, keys[start : start + most]
 
@@ -122,6 +132,15 @@ class BanTable:
             if row is not None and (until := unpack_end(row)[0]) > now:
                 ends.append((prefix_of(key), scope, until))
         return ends
+
+    def bans_at(self, side: int, keys: Sequence[bytes], now: float) -> list[Ban]:
+        """As `ends_at`, but whole bans."""
+        rows = self._shards[side][keys[0][-1]]
+        return [
+            self._unpacked(side, key, row)
+            for key in keys
+            if (row := rows.get(key)) is not None and unpack_end(row)[0] > now
+        ]
 
     def kinds_at(
         self, side: int, keys: Sequence[bytes], now: float
