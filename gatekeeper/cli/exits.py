@@ -35,6 +35,5 @@ def printable(text: str) -> str:
     """`text` with everything a terminal would act on escaped: accounts are the clients' words."""
     if text.isprintable():
         return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
+    # Not by a codec: Python would look for its file, which a running guard may not read.
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -36,7 +36,10 @@ def load(path: Path) -> Settings:
         if not problems:
             return settings
     order = {file: index for index, file in enumerate(files)}
-    raise ConfigErrors(sorted(set(problems), key=lambda p: (order[p.file], p.line, p.text)))
+    last = len(order)  # the directory of drop-in files
+    raise ConfigErrors(
+        sorted(set(problems), key=lambda p: (order.get(p.file, last), p.line, p.text))
+    )
 
 
 def run_dir(path: Path) -> Path:

@@ -6,6 +6,7 @@ one key of one listener.
 """
 
 import re
+import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from gatekeeper.errors import PermissionMissing
 
 DROP_IN_DIRECTORY: Final = "conf.d"
 _NAMED_ARRAY: Final = "listener"  # the one array of tables that merges by its `name`
+LARGEST_OCTETS: Final = 4 << 20  # a guard that reads it again reads nothing else meanwhile
+_PIPES: Final = (Path("/dev/stdin"), Path("/dev/fd"), Path("/proc/self/fd"))  # end; others wait
+_LONG_NUMBER: Final = re.compile(rb"[0-9_]{4300}")  # CPython's bound for decimal digits
 _LINE_IN_ERROR: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -72,7 +76,7 @@ def read(path: Path, problems: list[Problem]) -> tuple[Table, tuple[Path, ...]]:
     Files that cannot be read or are no TOML are left out and told in `problems`.
     Raises `PermissionMissing` where a file may not be read.
     """
-    files = (path, *_drop_ins(path.parent / DROP_IN_DIRECTORY))
+    files = (path, *_drop_ins(path.parent / DROP_IN_DIRECTORY, problems))
     tree = Table(Place(path, 1), {})
     for file in files:
         table = _read_file(file, problems)
@@ -81,24 +85,42 @@ def read(path: Path, problems: list[Problem]) -> tuple[Table, tuple[Path, ...]]:
     return tree, files
 
 
-def _drop_ins(directory: Path) -> list[Path]:
+def _drop_ins(directory: Path, problems: list[Problem]) -> list[Path]:
     try:
         return sorted(file for file in directory.iterdir() if file.suffix == ".toml")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
     except PermissionError as error:  # not to be taken for an empty one
         raise PermissionMissing(f"{directory}: may not be read by this user") from error
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not directory.is_symlink():
+            return []
+        problems.append(Problem(directory, 0, f"cannot be read: {error.strerror}"))
+        return []
 
 
 def _read_file(file: Path, problems: list[Problem]) -> Table | None:
     try:
-        octets = file.read_bytes()
+        unfit = _unfit(file)
+        octets = b"" if unfit else file.read_bytes()
     except PermissionError as error:
         raise PermissionMissing(f"{file}: may not be read by this user") from error
     except OSError as error:
-        problems.append(Problem(file, 0, f"cannot be read: {error.strerror}"))
+        unfit = f"cannot be read: {error.strerror}"
+    if unfit:
+        problems.append(Problem(file, 0, unfit))
         return None
     return parse(octets, file, problems)
+
+
+def _unfit(file: Path) -> str:
+    """Why `file` is not read: what never ends, or takes long, would hold up the sessions of a
+    guard that reads it again. Raises `OSError`."""
+    status = file.stat()
+    endless = not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
+    if endless and not any(file.is_relative_to(place) for place in _PIPES):
+        return "is no regular file"
+    if status.st_size > LARGEST_OCTETS:
+        return f"has {status.st_size >> 20} MiB: {LARGEST_OCTETS >> 20} at most"
+    return ""
 
 
 def parse(octets: bytes, file: Path, problems: list[Problem]) -> Table | None:
@@ -117,6 +139,10 @@ def parse(octets: bytes, file: Path, problems: list[Problem]) -> Table | None:
         problems.append(_syntax_problem(file, str(error), octets.count(b"\n") + 1))
     except RecursionError:
         problems.append(Problem(file, 0, "nested too deeply"))
+    except ValueError:  # of `int`, and without a line
+        found = _LONG_NUMBER.search(octets)
+        line = octets.count(b"\n", 0, found.start()) + 1 if found else 0
+        problems.append(Problem(file, line, "a number of more digits than anything counts"))
     else:
         assert isinstance(table, Table)
         _refuse_doubles(table, problems)

@@ -1,6 +1,6 @@
 // The list of bans: searched by the guard, a page at a time, and lifted by who has the token.
 
-import { $, ask, duration, element, fill, number, tell, time } from "./page.js";
+import { $, ask, duration, element, fill, number, tell, time, visible } from "./page.js";
 
 const TOKEN = "gatekeeper-token"; // in this tab alone, until it is closed
 
@@ -91,7 +91,7 @@ function draw() {
     ["level", (ban) => number(ban.level), "number"],
     ["since", (ban) => time(ban.since)],
     ["left", (ban) => element("td", { class: "number", "data-ends": ban.ends }, "")],
-    ["note", (ban) => ban.note, "words"],
+    ["note", (ban) => visible(ban.note), "words"],
   ];
   if (token()) columns.push(["", (ban) => lifter(ban)]);
   fill($("bans"), columns, shown);
@@ -145,7 +145,7 @@ function forget() {
 
 /** What `gatekeeper explain` says of somebody. */
 export async function explain(what) {
-  $("explain-title").textContent = what;
+  $("explain-title").textContent = visible(what);
   $("explain-text").textContent = "…";
   $("explain").showModal();
   try {

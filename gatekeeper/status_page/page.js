@@ -15,6 +15,10 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+/** Text that shows what is in it: no control character, and none that turns the direction. */
+export const visible = (text) => text.replace(/\p{C}/gu, (one) =>
+  `\\u${one.codePointAt(0).toString(16).padStart(4, "0")}`);
+
 /** Rows under headings. A column is [heading, cell of a row, class]. */
 export function fill(table, columns, rows) {
   const heads = columns.map(([heading, , kind]) => element("th", { class: kind, scope: "col" }, heading));

@@ -3,7 +3,7 @@
 
 import * as bans from "./bans.js";
 import { draw } from "./charts.js";
-import { $, ask, duration, element, fill, number } from "./page.js";
+import { $, ask, duration, element, fill, number, visible } from "./page.js";
 
 const ASK_MS = 2000;
 const CHART_MS = 10_000;
@@ -60,8 +60,8 @@ function tiles({ status, per_minute: minute, dropped }) {
       element("dt", {}, name), element("dd", {}, value, " ", element("small", {}, unit)))));
 }
 
-const asker = (what, text = what) =>
-  element("td", { class: "words" }, element("button", { type: "button", class: "small", click: () => bans.explain(what) }, text));
+const asker = (what) =>
+  element("td", { class: "words" }, element("button", { type: "button", class: "small", click: () => bans.explain(what) }, visible(what)));
 
 function tables(overview) {
   fill($("networks"), [
