@@ -44,7 +44,8 @@ def test_every_command_has_a_page_with_its_options(pages: Path) -> None:
 
 def test_every_key_is_in_the_page_of_the_configuration(pages: Path) -> None:
     page = (pages / "man5" / "gatekeeper.toml.5").read_text()
-    assert [key.name for key in keys() if f".B {key.name}\n" not in page] == []
+    names = [key.name.replace("-", "\\-") for key in keys()]
+    assert [name for name in names if f".B {name}\n" not in page] == []
 
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")

@@ -1,6 +1,8 @@
 """What an operator writes becomes Settings, or one complete list of what is wrong."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,16 @@ def test_problem_is_in_the_drop_in_that_made_it(tmp_path: Path) -> None:
     ]
 
 
+def test_half_a_listener_in_a_drop_in_is_asked_whether_it_is_another_one(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD, x='[[listener]]\nname = "imapz"\nbind = "127.0.0.1:1"\n')
+    assert found == [
+        'x.toml:1: [[listener]] "imapz" lacks "backend"',
+        'x.toml:1: [[listener]] "imapz" lacks "protocol"',
+        'x.toml:1: [[listener]] "imapz" lacks "tls"',
+        'x.toml:1: [[listener]] "imapz": no other file has it: did you mean "imaps"?',
+    ]
+
+
 def test_all_problems_come_at_once_in_order(tmp_path: Path) -> None:
     text = """\
 mode = "enforc"
@@ -262,7 +274,7 @@ address = "127.0.0.1:993"
         ('policy.retry_after = "13h"', "[policy] retry_after: out of range: 46800 (at most 43200)"),
         ("policy.new_nets_hour = 17", "[policy] new_nets_hour: out of range: 17 (at most 16)"),
         ("policy.sprayed_accounts = 65", "[policy] sprayed_accounts: out of range: 65 (at most 64"),
-        ("policy.sprayed_accounts = 0", "[policy] sprayed_accounts: out of range: 0 (from 1)"),
+        ("policy.sprayed_accounts = 0", "[policy] sprayed_accounts: out of range: 0 (from 1 to "),
         ("policy.mx_tarpit_score = 5", 'unknown key "mx_tarpit_score" in [policy]'),
         (
             'rules.attack-leve = "observe"',
@@ -274,9 +286,20 @@ address = "127.0.0.1:993"
         ('trap_accounts = ["a", ""]', "trap_accounts: is empty"),
         ("trap_accounts = [1]", "trap_accounts: wants a string, not a number"),
         ('account."a@b".recipients_dya = 1', 'unknown key "recipients_dya" in [account."a@b"]: di'),
-        ("account.a.recipients_10m = 0", "[account.a] recipients_10m: out of range: 0 (from 1)"),
+        ("account.a.recipients_10m = 0", "[account.a] recipients_10m: out of range: 0 (from 1 to "),
         ("account.a.recipients_burst = 1001", "[account.a] recipients_burst: recipients_burst is"),
         ('account."".recipients_day = 1', '[account.""]: names no account'),
+        ('account."a\\n".recipients_day = 1', '[account."a?"]: holds what no account has: "a?"'),
+        ('trap_accounts = "a\\u001b[31m"', 'trap_accounts: holds what no account has: "a?[31m"'),
+        ('backend."a/b".address = "127.0.0.1:1"', '[backend."a/b"]: a name takes letters'),
+        ('backend."".address = "127.0.0.1:1"', '[backend.""]: has no name'),
+        ("limits.sessions = 0x" + "f" * 9000, "[limits] sessions: out of range: so large a num"),
+        ("policy.ban_first = " + "9" * 400, "[policy] ban_first: out of range: so large a num"),
+        ("policy.ban_first = " + "9" * 5000, "a number of more digits than anything counts"),
+        (f'run_dir = "/{"x" * 94}"', "run_dir: has more than 94 octets: a socket in it cannot"),
+        (f'enforce.kernel_socket = "/{"x" * 107}"', "[enforce] kernel_socket: a socket's path h"),
+        ('hooks = ["a.py", "a.py"]', 'hooks: "a.py" stands twice'),
+        ('hooks.files = ["a.py", "a.py"]', '[hooks] files: "a.py" stands twice'),
         ('account = "a"', "account: wants tables [account.NAME], not one value"),
         ("limits.sessions = 1.5", "[limits] sessions: wants a whole number, not a number"),
         ("enforce.syn_rate = -1", "[enforce] syn_rate: out of range: -1 (from 0 to 1000000)"),
@@ -295,13 +318,12 @@ address = "127.0.0.1:993"
     ],
 )
 def test_wrong_line_is_told(tmp_path: Path, line: str, text: str) -> None:
-    no_backend = line.startswith("backend")
-    good = GOOD[: GOOD.index("[backend")] if no_backend else GOOD
+    good = GOOD[: GOOD.index("[backend")] if line.startswith("backend") else GOOD
     if line.startswith("hostname"):
         good = good.partition("\n")[2]
     found = problems(tmp_path, f"{line}\n{good}")
     assert f"gatekeeper.toml:1: {text}" in found[0]
-    assert len(found) == 1 + no_backend  # and the listener has no backend
+    assert len(found) == 1
 
 
 def test_what_an_operator_did_not_write_gives_way(tmp_path: Path) -> None:
@@ -327,6 +349,7 @@ def test_an_account_has_one_spelling_and_is_no_trap(tmp_path: Path) -> None:
         ('name = "imaps"', "", '5: [[listener]] lacks "name"'),
         ('name = "imaps"', 'name = "a b"', "6: [[listener]] name: takes letters"),
         ('"[::]:993"', '"::1:993"', '8: [[listener]] "imaps" bind: an IPv6 address stands in br'),
+        ('"[::]:993"', '"[::ffff:10.1.1.1]:995"', 'bind: write "10.1.1.1:995" for IPv4'),
         ('"[::]:993"', '"localhost:993"', 'bind: not an IP address: "localhost:993"'),
         ('"[::]:993"', '"*:994"', 'bind: write "0.0.0.0:994" for IPv4 and "[::]:994" for IPv6'),
         ('"[::]:993"', '":994"', 'bind: write "0.0.0.0:994"'),
@@ -345,6 +368,8 @@ def test_an_account_has_one_spelling_and_is_no_trap(tmp_path: Path) -> None:
         ('"tls/privkey.pem"', '["a", "b"]', "4: [tls] private_key: 2 for 1 in certificate"),
         ('"127.0.0.1:10143"', '"127.0.0.1"', "[backend.dovecot] address: wants ADDRESS:PORT"),
         ('"127.0.0.1:10143"', '"127.0.0:10143"', "[backend.dovecot] address: not an IP address"),
+        ('"127.0.0.1:10143"', '"0.0.0.0:1"', "[backend.dovecot] address: not an address to conn"),
+        ('"127.0.0.1:10143"', '"[::]:1"', "[backend.dovecot] address: not an address to connect"),
         ('"127.0.0.1:10143"', '"a_b c:1"', "[backend.dovecot] address: not a host"),
         ('"127.0.0.1:10143"', '"127.0.0.1:993"', 'is listener "imaps" itself: a loop'),
         ('"127.0.0.1:10143"', '"h:1"\nannounce = "xclient"', "announces by XCLIENT"),
@@ -356,6 +381,12 @@ def test_an_account_has_one_spelling_and_is_no_trap(tmp_path: Path) -> None:
         ),
         ('"127.0.0.1:10143"', '"h:1"\ntls_ca = "x"', "[backend.dovecot] tls_ca: has no use with"),
         ('"127.0.0.1:10143"', '"h:1"\nproxy_tlvs = true', 'is for announce = "proxy-v2" only'),
+        (
+            "[backend.dovecot]",
+            "[[backend.dovecot]]",
+            "[backend] dovecot: wants a table [backend.NA",
+        ),
+        ("[[listener]]", "[listener]", "5: listener: wants tables [[listener]], not a table"),
         ("[backend.dovecot]", "[backend]\nx = 1\n[backend.dovecot]", "[backend] x: wants a table"),
     ],
 )
@@ -450,6 +481,62 @@ def test_deep_nesting_is_a_problem_not_a_crash(tmp_path: Path) -> None:
 def test_absent_file_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none.toml: cannot be read: No such file"):
         load(tmp_path / "none.toml")
+
+
+def _link_to_itself(place: Path) -> None:
+    place.symlink_to(place.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "text"),
+    [
+        ("conf.d", _link_to_itself, "conf.d: cannot be read: Too many levels of symbolic links"),
+        ("conf.d", lambda it: it.symlink_to("gone"), "conf.d: cannot be read: No such file or d"),
+        ("conf.d", lambda it: it.write_text(""), "conf.d: cannot be read: Not a directory"),
+        ("conf.d/a.toml", _link_to_itself, "a.toml: cannot be read: Too many levels of symboli"),
+        ("conf.d/a.toml", lambda it: it.symlink_to("gone"), "a.toml: cannot be read: No such fi"),
+        ("conf.d/a.toml", lambda it: it.mkdir(), "a.toml: cannot be read: Is a directory"),
+        ("conf.d/a.toml", os.mkfifo, "a.toml: is no regular file"),
+        ("conf.d/a.toml", lambda it: it.symlink_to("/dev/zero"), "a.toml: is no regular file"),
+        ("conf.d/a.toml", lambda it: it.write_bytes(b"#" * (5 << 20)), "has 5 MiB: 4 at most"),
+        ("conf.d/a.toml", lambda it: it.write_bytes(b"x = 1\n\n\0"), "a.toml:3: not TOML: "),
+        (
+            "conf.d/a.toml",
+            lambda it: it.write_bytes("x".encode("utf-16")),
+            "a.toml:1: not UTF-8 te",
+        ),
+        ("gatekeeper.toml", _link_to_itself, "gatekeeper.toml: cannot be read: Too many levels"),
+        ("gatekeeper.toml", lambda it: it.mkdir(), "gatekeeper.toml: cannot be read: Is a dire"),
+    ],
+)
+def test_what_is_no_file_is_told_and_nothing_waits(
+    tmp_path: Path, name: str, make: Callable[[Path], object], text: str
+) -> None:
+    path = write(tmp_path, GOOD)
+    place = tmp_path / name
+    if place == path:
+        path.unlink()
+    elif place.parent != tmp_path:
+        place.parent.mkdir()
+    make(place)
+    with pytest.raises(ConfigErrors) as caught:
+        load(path)
+    (told,) = map(str, caught.value.problems)
+    assert text in told
+
+
+def test_a_directory_of_drop_ins_may_be_the_one_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    (tmp_path / "conf.d").symlink_to(".")
+    assert load(path).hostname == "mail.example.org"
+
+
+def test_a_pipe_of_the_shell_is_read(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with open(reader), open(writer, "w") as end:
+        end.write(GOOD)
+        end.close()
+        assert load(Path(f"/dev/fd/{reader}")).hostname == "mail.example.org"
 
 
 def test_unreadable_file_is_a_missing_permission(

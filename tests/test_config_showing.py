@@ -1,6 +1,9 @@
 """`gatekeeper config show` and `describe`: what is in force, and what keys mean."""
 
 import dataclasses
+import subprocess
+import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from click.testing import CliRunner
 
 from gatekeeper.cli import cli
 from gatekeeper.config import load
+from gatekeeper.config.describing import RECORDS
 from gatekeeper.config.showing import show
 from gatekeeper.settings import Settings
 
@@ -86,6 +90,91 @@ def test_every_setting_is_shown(path: Path) -> None:
         for field in dataclasses.fields(record):
             if getattr(record, field.name) not in {None, ""} and name != "store":
                 assert f"\n{field.name.removesuffix('_s')} = " in shown
+
+
+# What `TEXT` leaves at its default, and names and numbers that are easily written wrongly.
+ODD = r"""
+mode = "observe"
+block = "198.51.100.0/24"
+trap_accounts = ["é☃", "a\"b"]
+state_dir = "state"
+run_dir = "run"
+user = "mail"
+bare_newlines = "reject"
+[[listener]]
+name = "imap_s"
+protocol = "imap"
+bind = "127.0.0.1:143"
+tls = "none"
+backend = "mail_s"
+[backend.mail_s]
+address = "mail.example.org:143"
+announce = "proxy-v2"
+proxy_tlvs = false
+tls = "implicit"
+tls_ca = "ca.pem"
+[enforce]
+syn_rate = 0
+syn_burst = 7
+xdp = "eth0"
+kernel_socket = "/run/kernel"
+[policy]
+auth_ban_score = 1234567
+asked_back_ppm = 12.3456789
+[account.staff_s]
+recipients_burst = 1
+[account.'"\n']
+recipients_day = 3
+[domains]
+root = "a \u007f \"b\" \\c"
+[limits]
+drain = 1234567.25
+smtp_idle = "123456s"
+relay_idle = 0.000001
+[store]
+url = "sqlite:///var/ä b.db"
+[dns]
+servers = ["127.0.0.1", "[::1]:5353", "2001:db8::1"]
+deadline = "123ms"
+[http]
+bind = "[::1]:9099"
+[notify]
+exec = "page"
+"""
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_odd_names_and_numbers_mean_the_same(path: Path, changed: bool) -> None:
+    path.write_text(ODD)
+    settings = load(path)
+    path.write_text(show(settings, changed=changed))
+    assert comparable(load(path)) == comparable(settings)
+
+
+def records_of(hint: object) -> set[type]:
+    """The records of settings that a type speaks of, and those that they are made of."""
+    found = {one for part in typing.get_args(hint) for one in records_of(part)}
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        found |= {hint}
+        for field in typing.get_type_hints(hint).values():
+            found |= records_of(field)
+    return found
+
+
+def test_every_record_of_settings_is_described() -> None:
+    no_tables = {"Endpoint", "CertificatePair"}  # values, and two keys of one table
+    assert {one.__name__ for one in records_of(Settings)} - no_tables == {
+        one.__name__ for one in RECORDS.values()
+    }
+
+
+def test_what_is_shown_can_be_read_from_a_pipe(path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("gatekeeper")), "config", "show", "-c"]
+    shown = subprocess.run([*command, str(path)], capture_output=True, check=True)
+    again = subprocess.run(
+        [*command, "/dev/stdin"], input=shown.stdout, capture_output=True, check=True
+    )
+    assert again.stdout == shown.stdout
 
 
 def test_only_what_was_changed(path: Path) -> None:

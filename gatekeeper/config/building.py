@@ -149,6 +149,10 @@ def _listener(section: Section) -> ListenerSettings:
 
 def _backend(name: str, section: Section) -> BackendSettings:
     defaults = BackendSettings("", ())
+    try:
+        values.name(Value(section.place(), name))
+    except ValueError as error:
+        section.blame("", f"a name {error}" if name else "has no name")
     settings = BackendSettings(
         name=name,
         address=section.require_each("address", values.backend_endpoint),
@@ -291,8 +295,10 @@ def _accounts(sections: dict[str, Section]) -> dict[str, AccountSettings]:
     """What is different for single accounts, by lower-case name."""
     accounts: dict[str, AccountSettings] = {}
     for name, section in sections.items():
-        if not name:
-            section.blame("", "names no account")
+        try:
+            values.account(Value(section.place(), name))
+        except ValueError as error:
+            section.blame("", str(error) if name else "names no account")
         if name.lower() in accounts:
             section.blame("", "is there in another spelling: case does not count")
         accounts[name.lower()] = _account(section)

@@ -20,7 +20,7 @@ from gatekeeper.settings import (
     Settings,
     TlsMode,
 )
-from gatekeeper.unix_sockets import CONTROL_NAME
+from gatekeeper.unix_sockets import CONTROL_NAME, LONGEST_PATH_OCTETS
 
 _WILDCARDS: Final = (bytes(4), bytes(16))
 _LOOPBACKS: Final = (b"\x7f", bytes(15) + b"\x01")  # by the first octets
@@ -52,6 +52,7 @@ _MOST: Final = {
     "breaker_bans_minute": MAX_NOTED - 1,
     "breaker_people_share": 1,
 }
+_LISTENER_KEYS: Final = ("protocol", "bind", "tls", "backend")  # which must be there
 # Both go to the kernel process in one packet of 64 KiB, beside the host's own addresses.
 _LISTED_MOST: Final = {"allow": 400, "block": 900}
 
@@ -59,18 +60,21 @@ _LISTED_MOST: Final = {"allow": 400, "block": 900}
 def check_together(settings: Settings, top: Section) -> None:
     """Note in `top` every contradiction between keys of `settings`, which were built from it."""
     listeners = list(zip(settings.listeners, top.sections("listener", "[[listener]]"), strict=True))
-    if not listeners:
+    if not listeners and not top.has("listener"):
         top.blame("", "no [[listener]]: there is nothing to guard")
     for listener, section in listeners:
         if listener.name:
             section.title = f'[[listener]] "{listener.name}"'
         _check_certificate(listener, section, top)
-        _check_route(listener, section, settings)
+        _check_route(listener, section, settings, top)
+    _check_names(listeners)
     _check_binds([(listener.name, section) for listener, section in listeners])
     backends = top.named("backend")
     for name, backend in settings.backends.items():
         _check_backend(backend, backends[name], settings)
+    _check_sockets(settings, top)
     _check_http(settings, top)
+    _check_twice(settings, top)
     _check_policy(settings, top)
     _check_accounts(settings, top)
     _check_lists(settings, top)
@@ -91,11 +95,25 @@ def _check_certificate(listener: ListenerSettings, section: Section, top: Sectio
         section.blame("tls", "needs a certificate: [tls] has none")
 
 
-def _check_route(listener: ListenerSettings, section: Section, settings: Settings) -> None:
+def _check_names(listeners: list[tuple[ListenerSettings, Section]]) -> None:
+    """Half a listener in a drop-in file may be meant for one that is called otherwise."""
+    for listener, section in listeners:
+        file = section.place().file
+        others = [one.name for one, other in listeners if other.place().file != file]
+        hint = nearest(listener.name, others)
+        if hint and listener.name and not all(map(section.has, _LISTENER_KEYS)):
+            section.blame("", f"no other file has it{hint}")
+
+
+def _check_route(
+    listener: ListenerSettings, section: Section, settings: Settings, top: Section
+) -> None:
     if section.wrong("backend") or section.wrong("protocol"):
         return
     backend = settings.backends.get(listener.backend)
     if backend is None:
+        if top.wrong("backend") or top.section("backend").has(listener.backend):
+            return  # it is no table, which is told there
         hint = nearest(listener.backend, settings.backends)
         section.blame("backend", f"there is no [backend.{listener.backend}]{hint}")
         return
@@ -132,10 +150,39 @@ def _collide(one: Endpoint, other: Endpoint) -> bool:
     return first == second or first in _WILDCARDS or second in _WILDCARDS
 
 
+def _check_sockets(settings: Settings, top: Section) -> None:
+    """unix(7) has a bound for the paths of sockets, which bind(2) tells without a name."""
+    spare = LONGEST_PATH_OCTETS - len(f"/{CONTROL_NAME}")
+    if len(bytes(settings.run_dir)) > spare:
+        top.blame("run_dir", f"has more than {spare} octets: a socket in it cannot be made")
+    kernel = settings.enforce.kernel_socket
+    if kernel is not None and len(bytes(kernel)) > LONGEST_PATH_OCTETS:
+        text = f"a socket's path has at most {LONGEST_PATH_OCTETS} octets"
+        top.section("enforce").blame("kernel_socket", text)
+
+
+def _check_twice(settings: Settings, top: Section) -> None:
+    """What would count double."""
+    seen: dict[object, int] = {}
+    for zone, section in zip(settings.dnsbl, top.sections("dnsbl", "[[dnsbl]]"), strict=True):
+        first = seen.setdefault((zone.zone, zone.on, zone.codes), section.place().line)
+        if first != section.place().line and zone.zone:
+            section.blame("zone", f"{zone.zone} stands twice: the first is in line {first}")
+    hooks = top.section("hooks") if top.holds_table("hooks") else top
+    key = "hooks" if hooks is top else "files"
+    files: set[object] = set()
+    for value in hooks.elements(key):
+        if value.value in files:
+            hooks.blame_value(key, value, f"{quoted(str(value.value))} stands twice")
+        files.add(value.value)
+
+
 def _check_http(settings: Settings, top: Section) -> None:
     bind, section = settings.http.bind, top.section("http")
     if bind == settings.run_dir / CONTROL_NAME:
         section.blame("bind", "that is the control socket")
+    if bind is not None and bind == settings.enforce.kernel_socket:
+        section.blame("bind", "that is the socket of the kernel process")
     if not isinstance(bind, Endpoint):
         return
     for listener in settings.listeners:

@@ -21,6 +21,7 @@ from gatekeeper import settings
 from gatekeeper.config.durations import format_duration
 from gatekeeper.config.values import nearest
 from gatekeeper.errors import ConfigError
+from gatekeeper.policy.rules import OBSERVED
 from gatekeeper.prefix import Prefix
 
 TOP: Final = "Top level"
@@ -32,6 +33,7 @@ RECORDS: Final[dict[str, type]] = {
     "[[listener]]": settings.ListenerSettings,
     "[backend.NAME]": settings.BackendSettings,
     "[enforce]": settings.EnforceSettings,
+    "[store]": settings.StoreSettings,
     "[dns]": settings.DnsSettings,
     "[[dnsbl]]": settings.DnsblSettings,
     "[domains]": settings.DomainsSettings,
@@ -43,7 +45,9 @@ RECORDS: Final[dict[str, type]] = {
     "[limits]": settings.LimitSettings,
 }
 _HEADING: Final = re.compile(r"## `?(.+?)`?")
-_ROW: Final = re.compile(r"\| `(\w+)` \| (.*) \|")
+_ROW: Final = re.compile(r"\| `([\w-]+)` \| (.*) \|")
+_OBSERVED: Final = frozenset(rule.value for rule in OBSERVED)
+RULES: Final = "[rules]"  # its keys are no fields of a record, and its table has no kinds
 _CELL: Final = re.compile(r" *\| *")
 _SHORT_HEAD: Final = "| key | meaning |\n|---|---|\n"
 _LONG_HEAD: Final = "| key | kind | default | meaning |\n|---|---|---|---|\n"
@@ -62,7 +66,9 @@ class Key:
 
     @property
     def row(self) -> str:
-        """Its line in the table."""
+        """Its line in the table; rules have one kind and one default, told above theirs."""
+        if self.section == RULES:
+            return f"| `{self.name}` | {self.meaning} |"
         default = f"{self.default} " if self.default else ""
         return f"| `{self.name}` | {self.kind} | {default}| {self.meaning} |"
 
@@ -111,8 +117,11 @@ def _lines() -> Iterator[str | Key]:
     for line in text.replace(_SHORT_HEAD, _LONG_HEAD).splitlines():
         if heading := _HEADING.fullmatch(line):
             section = heading[1]
-        if (row := _ROW.fullmatch(line)) and section in RECORDS:
+        row = _ROW.fullmatch(line)
+        if row and section in RECORDS:
             yield _key(section, row[1], _CELL.split(row[2]))
+        elif row and section == RULES:
+            yield _rule(row[1], row[2])
         else:
             yield line
 
@@ -123,6 +132,11 @@ def _key(section: str, name: str, cells: list[str]) -> Key:
         return Key(section, name, kind_of(field.name, kind), _default_of(field), cells[0])
     kind_text, default, meaning = cells
     return Key(section, name, kind_text, default, meaning)
+
+
+def _rule(name: str, meaning: str) -> Key:
+    default = f"`{settings.Treatment.OBSERVE.value}`" if name in _OBSERVED else "as `mode` says"
+    return Key(RULES, name, kind_of(name, settings.Treatment), default, meaning)
 
 
 def field_of(record: type, name: str) -> tuple["dataclasses.Field[object]", object]:

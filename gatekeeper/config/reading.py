@@ -17,6 +17,7 @@ from gatekeeper.errors import PermissionMissing
 
 DROP_IN_DIRECTORY: Final = "conf.d"
 _NAMED_ARRAY: Final = "listener"  # the one array of tables that merges by its `name`
+LONGEST_TEXT: Final = 300
 LARGEST_OCTETS: Final = 4 << 20  # a guard that reads it again reads nothing else meanwhile
 _PIPES: Final = (Path("/dev/stdin"), Path("/dev/fd"), Path("/proc/self/fd"))  # end; others wait
 _LONG_NUMBER: Final = re.compile(rb"[0-9_]{4300}")  # CPython's bound for decimal digits
@@ -40,7 +41,10 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
+        """One line, whatever the file holds, and a short one."""
+        where = f"{self.file}:{self.line}" if self.line else str(self.file)
+        text = self.text if len(self.text) <= LONGEST_TEXT else f"{self.text[:LONGEST_TEXT]}..."
+        return "".join(c if c.isprintable() else "?" for c in f"{where}: {text}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,8 @@ class Section:
                 shown = name if _BARE_KEY.fullmatch(name) else quoted(name)
                 found[name] = Section(table, f"[{key}.{shown}]", self._problems)
             else:
-                self._blame_at(table.at, f"[{key}] {name}: wants a table [{key}.NAME]")
+                shown = f"[{key}] {name}: wants a table [{key}.NAME], not {_shape(table)}"
+                self._blame_at(table.at, shown)
         return found
 
     def done(self) -> None:

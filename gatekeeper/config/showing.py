@@ -51,7 +51,7 @@ class Block:
             yield ""
             yield self.heading
         for name, value in shown:
-            yield f"{_key(name)} = {_written(name, value)}"
+            yield f"{_key(name.removesuffix('_s'))} = {_written(name, value)}"
 
 
 def show(settings: Settings, *, changed: bool = False) -> str:
@@ -128,19 +128,27 @@ def _store(store: StoreSettings) -> Pair:
 
 
 def _key(name: str) -> str:
-    name = name.removesuffix("_s")
-    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    return name if _BARE_KEY.fullmatch(name) else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    """A string of TOML: one of JSON, but that DEL is to be escaped, too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _figure(name: str, value: float) -> str:
+    """A number, or a duration where its name says so, that is the same when it is read again."""
+    if name.endswith("_s") and parse_duration(shown := format_duration(value)) == value:
+        return f'"{shown}"'
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _written(name: str, value: object) -> str:
     match value:
         case bool():
             return str(value).lower()
-        case float() if name.endswith("_s"):
-            shown = format_duration(value)
-            return f'"{shown}"' if parse_duration(shown) == value else f"{value:g}"
         case int() | float():
-            return f"{value:g}" if isinstance(value, float) else str(value)
+            return _figure(name, value)
         case Secret() if name == "webhook":
             return f'"https://{urlsplit(value.declassify().decode()).netloc}/{HIDDEN}"'
         case Secret():
@@ -149,7 +157,7 @@ def _written(name: str, value: object) -> str:
             return json.dumps(value.value)
         case Prefix() | Endpoint() | Path() | str():
             prefix = "unix:" if name == "bind" and isinstance(value, Path) else ""
-            return json.dumps(f"{prefix}{value}", ensure_ascii=False)
+            return _quoted(f"{prefix}{value}")
         case Iterable():
             return f"[{', '.join(_written('', one) for one in value)}]"
         case _:

@@ -5,7 +5,6 @@ operator. They are also the words of `docs/config.md` for what a key takes.
 """
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -22,6 +21,7 @@ from gatekeeper.secret import Secret
 from gatekeeper.settings import Endpoint, WebBind
 from gatekeeper.unix_sockets import LONGEST_PATH_OCTETS
 
+LARGEST: Final = 1_000_000_000
 LONGEST_S: Final = 366 * 86400.0  # a year and a day: what is longer is a slip, or meant as for ever
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it stands in logs and metrics
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # RFC 1035 2.3.4: 63 octets
@@ -41,7 +41,7 @@ E = TypeVar("E", bound=Enum)
 def nearest(word: str, words: Iterable[str]) -> str:
     """`: did you mean "x"?`, or nothing where no word is near."""
     near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return f': did you mean "{near[0]}"?' if near else ""
+    return f": did you mean {quoted(near[0])}?" if near else ""
 
 
 def text(value: Value) -> str:
@@ -71,7 +71,10 @@ def interface(value: Value) -> str:
 
 def account(value: Value) -> str:
     """An account's name in lower case: backends take names in any case."""
-    return text(value).lower()
+    word = text(value)
+    if not word.isprintable():
+        raise ValueError(f"holds what no account has: {quoted(word)}")
+    return word.lower()
 
 
 def host_name(value: Value) -> str:
@@ -105,7 +108,7 @@ def dns_server(value: Value) -> Endpoint:
 def dnsbl_zone(value: Value) -> str:
     """The name of a blocklist in lower case, without a key, which is never repeated."""
     word = text(value).lower().rstrip(".")
-    if not _HOST.fullmatch(word) or len(word) > LONGEST_ZONE:
+    if not _HOST.fullmatch(word) or len(word) > LONGEST_ZONE or word.rpartition(".")[2].isdigit():
         raise ValueError("not the name of a zone")
     if word.endswith(DQS_DOMAIN) and word.removesuffix(DQS_DOMAIN).count("."):
         raise ValueError(f'has more than one label before "{DQS_DOMAIN[1:]}": write key = "…"')
@@ -139,8 +142,8 @@ def count(value: Value) -> int:
     number = value.value
     if isinstance(number, bool) or not isinstance(number, int):
         raise ValueError(f"wants a whole number, not {kind(number)}")
-    if not 1 <= number <= 2**31 - 1:
-        raise ValueError(f"out of range: {number} (from 1)")
+    if not 1 <= number <= LARGEST:
+        raise ValueError(f"out of range: {shortened(number)} (from 1 to {LARGEST})")
     return number
 
 
@@ -152,7 +155,7 @@ def between(least: int, most: int) -> Callable[[Value], int]:
         if isinstance(number, bool) or not isinstance(number, int):
             raise ValueError(f"wants a whole number, not {kind(number)}")
         if not least <= number <= most:
-            raise ValueError(f"out of range: {number} (from {least} to {most})")
+            raise ValueError(f"out of range: {shortened(number)} (from {least} to {most})")
         return number
 
     return within
@@ -163,8 +166,8 @@ def number(value: Value) -> float:
     figure = value.value
     if isinstance(figure, bool) or not isinstance(figure, int | float):
         raise ValueError(f"wants a number, not {kind(figure)}")
-    if not (math.isfinite(figure) and 0 <= figure <= 1e9):
-        raise ValueError(f"out of range: {figure} (from 0)")
+    if not 0 <= figure <= LARGEST:  # nor is what is no number (nan)
+        raise ValueError(f"out of range: {shortened(figure)} (from 0 to {LARGEST})")
     return float(figure)
 
 
@@ -222,6 +225,8 @@ def bind_endpoint(value: Value) -> Endpoint:
     if host in _WILDCARDS:
         raise ValueError(f'write "0.0.0.0:{port}" for IPv4 and "[::]:{port}" for IPv6')
     _require_address(host, word)
+    if ":" in host and len(pack_address(host)) == 4:  # sockets of IPv6 take no IPv4
+        raise ValueError(f'write "{Prefix.parse(host)}:{port}" for IPv4')
     return Endpoint(host, port)
 
 
@@ -262,6 +267,8 @@ def backend_endpoint(value: Value) -> Endpoint:
     host, port = _split_endpoint(word)
     if ":" in host or re.fullmatch(r"[0-9.]+", host):
         _require_address(host, word)
+        if not any(pack_address(host)):
+            raise ValueError(f'not an address to connect to: {quoted(word)}: write "127.0.0.1"')
     elif not _HOST.fullmatch(host):
         raise ValueError(f"not a host: {quoted(word)}")
     return Endpoint(host, port)
@@ -291,6 +298,11 @@ def quoted(word: str) -> str:
     """`word` in quotes, printable and short."""
     shown = word if len(word) <= 80 else word[:77] + "..."
     return '"' + "".join(c if c.isprintable() else "?" for c in shown) + '"'
+
+
+def shortened(figure: float) -> str:
+    """A number in few digits; one that nothing is counted by has too many to be repeated."""
+    return str(figure) if not abs(figure) > 1e20 else "so large a number"
 
 
 def kind(value: object) -> str:
