@@ -1,6 +1,7 @@
 """The role's filters: TOML, what takes a restart, and what postconf is told."""
 
 import importlib.util
+import os
 import subprocess
 import tomllib
 from pathlib import Path
@@ -86,38 +87,65 @@ def test_null_is_no_toml() -> None:
         config.to_toml({"mode": None})
 
 
+RELOAD, GUARD, KERNEL = "Reload the guard", "Restart the guard", "Restart the kernel process"
+LISTENER = '[[listener]]\nname = "a"\nbind = ["[::]:{port}"]\nbackend = "{backend}"\n{more}'
+
+
+def _listener(port: int = 25, backend: str = "x", more: str = "") -> str:
+    return LISTENER.format(port=port, backend=backend, more=more)
+
+
+def _backend(announce: str, address: str) -> str:
+    return f'[backend.a]\naddress = "{address}:25"\nannounce = "{announce}"'
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "restart"),
+    ("old", "new", "handlers"),
     [
-        ('mode = "enforce"', 'mode = "observe"', False),
-        ("[policy]\nauth_ban_score = 10", "[policy]\nauth_ban_score = 9", False),
+        ('mode = "enforce"', 'mode = "observe"', [RELOAD]),
+        ("[policy]\nauth_ban_score = 10", "[policy]\nauth_ban_score = 9", [RELOAD]),
+        ("[policy]\nauth_half_life = 10", "[policy]\nauth_half_life = 9", [GUARD]),
+        ("", "[limits]\nsessions = 5", [RELOAD]),
+        ('hooks = ["/a.py"]', '[hooks]\nfiles = ["/b.py"]', [RELOAD]),
+        ("", "[limits]\nrelay_idle = 5", [GUARD]),
+        ("", 'state_dir = "/var/lib/other"', [GUARD]),
+        ("", "[enforce]\nnft = true", [KERNEL, GUARD]),
+        ('allow = ["192.0.2.1", "192.0.2.2"]', 'allow = ["192.0.2.1"]', [KERNEL, RELOAD]),
+        (_listener(), _listener(backend="y"), [RELOAD]),
+        (_listener(), _listener(port=2525), [KERNEL, GUARD]),
+        (_listener(), _listener(more='proxy_protocol_from = "192.0.2.1"'), [KERNEL, RELOAD]),
         (
-            '[[listener]]\nname = "a"\nbind = ["[::]:25"]\nbackend = "x"',
-            '[[listener]]\nname = "a"\nbind = ["[::]:25"]\nbackend = "y"',
-            False,
+            _backend("proxy-v2", "192.0.2.1"),
+            _backend("proxy-v2", "192.0.2.2"),
+            [KERNEL, RELOAD],
         ),
         (
-            '[[listener]]\nname = "a"\nbind = ["[::]:25"]',
-            '[[listener]]\nname = "a"\nbind = ["[::]:2525"]',
-            True,
+            _backend("transparent", "192.0.2.1"),
+            _backend("transparent", "192.0.2.2"),
+            [KERNEL, GUARD],
         ),
-        (
-            '[backend.a]\naddress = "192.0.2.1:25"\nannounce = "proxy-v2"',
-            '[backend.a]\naddress = "192.0.2.2:25"\nannounce = "proxy-v2"',
-            False,
-        ),
-        (
-            '[backend.a]\naddress = "192.0.2.1:25"\nannounce = "transparent"',
-            '[backend.a]\naddress = "192.0.2.2:25"\nannounce = "transparent"',
-            True,
-        ),
-        ("", "[enforce]\nnft = true", True),
-        ("", "[limits]\nsessions = 5", False),
-        ("what is this", "", True),
+        ("[listener]", _listener(), [KERNEL, GUARD]),
+        ("what is this", "", [KERNEL, GUARD]),
+        ("[enforce]\nnft = true", "", [KERNEL, GUARD]),
     ],
 )
-def test_a_reload_is_enough_unless_it_is_not(old: str, new: str, restart: bool) -> None:
-    assert config.takes_restart(old, new) is restart
+def test_a_reload_is_enough_unless_it_is_not(old: str, new: str, handlers: list[str]) -> None:
+    assert config.handlers_of(old, new) == handlers
+
+
+def test_what_changes_with_the_next_start_is_what_the_reference_says() -> None:
+    reference = (ROOT / "docs" / "config.md").read_text()
+    (said,) = (line for line in reference.splitlines() if "change with the next start" in line)
+    for key in config.AT_START["policy"]:
+        assert f"| `{key}` |" in reference
+        assert "half_life" in key or "recipients" in key or f"`{key}`" in said, key
+
+
+@pytest.mark.parametrize(
+    "wrong", ["listener = 1", "[listener]\na = 1", "policy = 1\nbackend = [2]"]
+)
+def test_what_is_no_configuration_is_left_to_the_check(wrong: str) -> None:
+    assert config.handlers_of(_listener(), wrong)
 
 
 def test_the_first_certificate_is_the_default() -> None:
@@ -162,6 +190,8 @@ class Postconf:
 
     def __call__(self, *arguments: str) -> list[str]:
         """The lines it prints; it may have nothing to complain of."""
+        for file in self.directory.iterdir():
+            os.utime(file, (0, 0))  # one that has just changed is waited for
         command = ["postconf", "-c", str(self.directory), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert not done.stderr

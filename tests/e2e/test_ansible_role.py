@@ -24,7 +24,7 @@ PLAY = """
   connection: local
   vars_files: ["{{ role }}/defaults/main.yml", "{{ role }}/vars/main.yml"]
   vars:
-    gatekeeper_new: "{{ gatekeeper_files['gatekeeper.toml'] | gatekeeper_toml }}"
+    gatekeeper_new: "{{ gatekeeper_texts['gatekeeper.toml'] | gatekeeper_toml }}"
     text: "{{ lookup('ansible.builtin.template', role ~ '/templates/gatekeeper.toml.j2') }}"
     specs: "{{ lookup('ansible.builtin.file', role ~ '/meta/argument_specs.yml') | from_yaml }}"
     options: "{{ specs.argument_specs.main.options }}"

@@ -7,14 +7,24 @@ They run on the controller, on any Python that Ansible has. Wrong values are not
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 _LISTEN: Final = re.compile(r"^ListenStream=(\S+)$", re.MULTILINE)
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
-# What a reload does not carry out; of listeners the addresses, of backends the transparent ones.
-_RESTART_KEYS: Final = ("state_dir", "run_dir", "user", "enforce", "store")
+# What a reload does not carry out, beside the addresses of listeners and of transparent backends.
+AT_START: Final = {
+    "": ("state_dir", "run_dir", "user", "enforce", "store"),
+    "policy": (
+        "auth_half_life",
+        "mx_half_life",
+        "repeat_window",
+        "familiar_guesses_hour",
+        "recipients_per_address_day",
+    ),
+    "limits": ("relay_idle",),
+}
 
 
 def to_toml(settings: Mapping[str, Any]) -> str:
@@ -56,16 +66,22 @@ def tls_of(certificates: Sequence[Mapping[str, Any]], directory: str) -> dict[st
     }
 
 
-def takes_restart(old: str, new: str) -> bool:
-    """Whether going from the file `old` to `new` needs the guard started anew, or a reload will do.
+def handlers_of(old: str, new: str) -> list[str]:
+    """The handlers that carry out the change from the file `old` to `new`: a reload where it does.
 
-    An `old` that is no TOML was never in force, so that it does.
+    An `old` that is no TOML was never in force, so that everything starts anew.
     """
+    after = tomllib.loads(new)
     try:
         before = tomllib.loads(old)
     except tomllib.TOMLDecodeError:
-        return True
-    return _restart_part(before) != _restart_part(tomllib.loads(new))
+        return ["Restart the kernel process", "Restart the guard"]
+    kernel = _kernels_part(before) != _kernels_part(after)
+    guard = _guards_part(before) != _guards_part(after)
+    return [
+        *(["Restart the kernel process"] if kernel else []),
+        "Restart the guard" if guard else "Reload the guard",
+    ]
 
 
 def _pair(folder: str) -> dict[str, str]:
@@ -122,15 +138,39 @@ def _string(text: str) -> str:
     return json.dumps(str(text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _restart_part(settings: Mapping[str, Any]) -> dict[str, Any]:
-    part: dict[str, Any] = {key: settings.get(key) for key in _RESTART_KEYS}
-    part["bind"] = {it.get("name"): it.get("bind") for it in settings.get("listener", [])}
-    part["transparent"] = {
-        name: backend.get("address")
-        for name, backend in settings.get("backend", {}).items()
-        if backend.get("announce") == "transparent"
-    }
-    return part
+def _guards_part(settings: Mapping[str, Any]) -> list[object]:
+    tables = {name: settings if not name else settings.get(name) for name in AT_START}
+    return [
+        *(_get(tables[name], key) for name, keys in AT_START.items() for key in keys),
+        {str(it.get("name")): it.get("bind") for it in _mappings(settings.get("listener"))},
+        [
+            it.get("address")
+            for it in _mappings(settings.get("backend"))
+            if it.get("announce") == "transparent"
+        ],
+    ]
+
+
+def _kernels_part(settings: Mapping[str, Any]) -> list[object]:
+    """The kernel process knows ports from its start, and whom it bans for nobody: who has left
+    `allow` could not be banned by it, and so on."""
+    listeners = _mappings(settings.get("listener"))
+    return [
+        settings.get("allow"),
+        settings.get("enforce"),
+        [(it.get("protocol"), it.get("bind"), it.get("proxy_protocol_from")) for it in listeners],
+        [it.get("address") for it in _mappings(settings.get("backend"))],
+    ]
+
+
+def _get(table: object, key: str) -> object:
+    return table.get(key) if isinstance(table, Mapping) else None
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    """The tables of a list or a table, none where it is neither: `check` says what is wrong."""
+    found = value.values() if isinstance(value, Mapping) else value
+    return [it for it in found if isinstance(it, Mapping)] if isinstance(found, Iterable) else []
 
 
 class FilterModule:
@@ -141,7 +181,7 @@ class FilterModule:
         return {
             "gatekeeper_elsewhere": elsewhere,
             "gatekeeper_files": files_of,
-            "gatekeeper_takes_restart": takes_restart,
+            "gatekeeper_handlers": handlers_of,
             "gatekeeper_tls": tls_of,
             "gatekeeper_toml": to_toml,
         }
