@@ -215,6 +215,7 @@ def test_services_move_with_all_they_have(postconf: Postconf) -> None:
         "smtpd_milters = inet:127.0.0.1:1, inet:127.0.0.1:2",
         "smtpd_tls_security_level = none",
         "smtpd_upstream_proxy_protocol = haproxy",
+        "smtpd_sasl_security_options = noanonymous",
         "syslog_name = postfix/own",
     }
     assert "smtpd_sasl_auth_enable = yes" not in options  # the operator's own service: not fresh

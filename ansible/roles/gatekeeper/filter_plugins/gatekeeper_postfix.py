@@ -18,6 +18,7 @@ _NEEDED: Final = {
         "smtpd_tls_security_level": "none",
         "smtpd_tls_wrappermode": "no",
         "smtpd_tls_auth_only": "no",
+        "smtpd_sasl_security_options": "noanonymous",  # many forbid PLAIN where they see no TLS
     },
     "postscreen": {
         "postscreen_upstream_proxy_protocol": "haproxy",
