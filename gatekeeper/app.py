@@ -19,6 +19,7 @@ from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.breaker_watch import BreakerWatch
+from gatekeeper.config.placing import placed
 from gatekeeper.console import Console
 from gatekeeper.control import SOCKET_NAME
 from gatekeeper.control import serve as serve_control
@@ -318,7 +319,7 @@ class App:
                 await self._hooks.reconfigure(fresh[0])
                 self._take_over(*fresh)
         except GatekeeperError as error:
-            problems = str(error)
+            problems = placed(str(error), self._path)
             for line in problems.splitlines():
                 self._log.event("reload-failed", error=line)
         self._notifier.ready()

@@ -5,18 +5,19 @@ bound, the kernel process started. It may be root's work; `app.run` drops the ri
 import contextlib
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
 
 from gatekeeper import host, listening, systemd
 from gatekeeper.abc import Dialler, Judge, Screen
+from gatekeeper.config.checking import leads_back
 from gatekeeper.dnsbl import Blocklists, OnZone
 from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
 from gatekeeper.enforce.transparent import spawn_keeper, targets
 from gatekeeper.envelope.screen import EnvelopeScreen
-from gatekeeper.errors import EnforcerError, PermissionMissing
+from gatekeeper.errors import ConfigError, EnforcerError, PermissionMissing
 from gatekeeper.events import AuthAttempt, Client, JudgedEvent, Listing, MailProtocol
 from gatekeeper.messengers import messengers
 from gatekeeper.prefix import Prefix
@@ -160,6 +161,25 @@ def transparent_endpoints(settings: Settings) -> list[Endpoint]:
     ]
 
 
+def loops(settings: Settings) -> Iterator[str]:
+    """A line for each backend that is one of the guard's own listeners on this host: a session
+    there would make another one, and so on, until there is room for none."""
+    own = {prefix.packed for prefix in host.own_addresses()}
+    for backend in settings.backends.values():
+        for listener in settings.listeners:
+            for endpoint in leads_back(backend, listener, own):
+                name = f"[backend.{backend.name}] address"
+                yield f'{name}: {endpoint} is listener "{listener.name}" itself: a loop'
+
+
+@contextlib.contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        problems += str(error).splitlines()
+
+
 class Dns:
     """The resolver all parts share, and all that is asked through it about clients
     (`gatekeeper.abc.Screen`)."""
@@ -217,20 +237,30 @@ class Services:
 
     def __init__(self, settings: Settings, earlier: "Services | None" = None) -> None:
         """What was learnt of a backend's refusals is taken over from `earlier`, for a backend whose
-        settings are the same. Raises `ConfigError`; then nothing has changed."""
+        settings are the same. Raises `ConfigError`, a line for each thing that cannot be used; then
+        nothing has changed."""
         self.settings = settings
-        self._certificates = {
-            MailProtocol.IMAP: Certificates(settings.tls, imap.ALPN.decode()),
-            MailProtocol.SUBMISSION: Certificates(settings.tls, smtp.ALPN.decode()),
-        }
-        self._certificates[MailProtocol.SMTP] = self._certificates[MailProtocol.SUBMISSION]
-        pairs = [*settings.tls.pairs, *(pair for sni in settings.tls.sni for pair in sni.pairs)]
-        # Of those in use: the files may be newer.
-        self.certificate_ends = {pair.certificate: ends_at(pair.certificate) for pair in pairs}
-        self.messengers = messengers(settings.notify)
-        self.page_token = read_token(settings.http.token_file)
+        problems = list(loops(settings))
+        with _noting(problems):
+            self._certificates = {
+                MailProtocol.IMAP: Certificates(settings.tls, imap.ALPN.decode()),
+                MailProtocol.SUBMISSION: Certificates(settings.tls, smtp.ALPN.decode()),
+            }
+            self._certificates[MailProtocol.SMTP] = self._certificates[MailProtocol.SUBMISSION]
+            pairs = [*settings.tls.pairs, *(pair for sni in settings.tls.sni for pair in sni.pairs)]
+            # Of those in use: the files may be newer.
+            self.certificate_ends = {pair.certificate: ends_at(pair.certificate) for pair in pairs}
+        with _noting(problems):
+            self.messengers = messengers(settings.notify)
+        with _noting(problems):
+            self.page_token = read_token(settings.http.token_file)
+        self._backends: dict[str, Backend] = {}
         around = near(settings)
-        self._backends = {name: Backend(each, around) for name, each in settings.backends.items()}
+        for name, each in settings.backends.items():
+            with _noting(problems):
+                self._backends[name] = Backend(each, around)
+        if problems:
+            raise ConfigError("\n".join(problems))
         known = {} if earlier is None else earlier.likenesses
         keys = {(settings.backends[it.backend], it.protocol) for it in settings.listeners}
         self.likenesses: dict[tuple[BackendSettings, MailProtocol], Likeness] = {

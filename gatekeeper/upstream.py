@@ -18,6 +18,7 @@ from gatekeeper.abc import Dialler
 from gatekeeper.channel import Channel, connect, connected, deadline_in
 from gatekeeper.errors import BackendUnavailable, ChannelError, ConfigError, EnforcerError
 from gatekeeper.events import Client, MailProtocol
+from gatekeeper.plain_files import read_plain
 from gatekeeper.policy.prefix_set import PrefixSet
 from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness, Waiter
@@ -205,11 +206,15 @@ class Backend:
 def _verifying_context(settings: BackendSettings) -> ssl.SSLContext:
     """A verifying client context for a backend leg. Raises `ConfigError`."""
     try:
+        if settings.tls_ca is not None:
+            read_plain(settings.tls_ca)
         context = ssl.create_default_context(
             cafile=None if settings.tls_ca is None else str(settings.tls_ca)
         )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{settings.tls_ca}: not usable as CA file: {error}") from error
+    except OSError as error:  # OpenSSL's own is one of them
+        text = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+        name = f"[backend.{settings.name}] tls_ca: {settings.tls_ca}"
+        raise ConfigError(f"{name}: not usable as CA file: {text}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

@@ -32,6 +32,7 @@ LEVELS: Final = {
     "policy": 1,
     "abc": 2,
     "channel": 2,
+    "plain_files": 2,
     "readiness": 2,
     "store": 3,
     "enforce": 3,

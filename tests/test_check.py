@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 import trustme
 
+from gatekeeper import host as own_host
 from gatekeeper.check import Finding, Severity, check, host, xdp
-from gatekeeper.check.backends import check_reach, check_secrecy
+from gatekeeper.check.backends import check_loops, check_openness, check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.host import check_directories, check_kernel, check_ports
 from gatekeeper.check.nftables import nf_tables_trouble
 from gatekeeper.check.running import check_running
 from gatekeeper.check.xdp import check_xdp
 from gatekeeper.events import MailProtocol
+from gatekeeper.prefix import Prefix
 from gatekeeper.settings import (
     BackendSettings,
     CertificatePair,
@@ -146,7 +148,7 @@ def some_settings(directory: Path, bind: Endpoint, *backend: Endpoint) -> Settin
         listeners=(listener,),
         backends={"dovecot": BackendSettings("dovecot", backend)},
         run_dir=directory,
-        user="root",
+        user="nobody",
     )
 
 
@@ -245,6 +247,53 @@ def test_account_that_is_not_there(
     settings = dataclasses.replace(some_settings(tmp_path, closed), user="nobody-here")
     (finding,) = check_directories(settings)
     assert str(finding) == 'error: user: there is no account "nobody-here" on this host'
+
+
+def test_an_account_that_keeps_all_rights(
+    tmp_path: Path, closed: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    settings = dataclasses.replace(some_settings(tmp_path, closed), user="root")
+    (finding,) = check_directories(settings)
+    assert str(finding).startswith("warning: user: the guard keeps all of root's rights: ")
+
+
+def looped(host: str, port: int = 993) -> list[str]:
+    backend = BackendSettings("b", (Endpoint(host, port),))
+    listener = ListenerSettings(
+        "imaps", MailProtocol.IMAP, (Endpoint("0.0.0.0", 993),), TlsMode.IMPLICIT, "b"
+    )
+    settings = Settings(NAME, TlsSettings(), (listener,), {"b": backend})
+    return [str(finding) for finding in check_loops(settings)]
+
+
+def test_a_backend_that_is_the_guard_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an address of this host, where the listener has all, and by names for one."""
+    own = Prefix.parse("192.0.2.9")
+    monkeypatch.setattr(own_host, "own_addresses", lambda: {own})
+    names = {"me.example": [(2, 1, 6, "", ("192.0.2.9", 993))], "other.example": []}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda name, *_, **__: names[name])
+    end = 'is listener "imaps" itself: a loop'
+    at = "error: [backend.b] address:"
+    assert looped("192.0.2.9") == [f"{at} 192.0.2.9:993 {end}"]
+    assert looped("localhost") == [f"{at} localhost:993 {end}"]
+    assert looped("me.example") == [f"{at} me.example:993: 192.0.2.9:993 {end}"]
+    assert looped("192.0.2.9", 143) == looped("192.0.2.8") == looped("other.example") == []
+
+
+def test_networks_that_are_everybody(tmp_path: Path, closed: Endpoint) -> None:
+    everybody = (Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0"), Prefix.parse("192.0.2.0/24"))
+    settings = some_settings(tmp_path, closed)
+    trusting = dataclasses.replace(settings.listeners[0], proxy_protocol_from=everybody)
+    settings = dataclasses.replace(settings, allow=everybody[:1], listeners=(trusting,))
+    assert [str(finding) for finding in check_openness(settings)] == [
+        "warning: allow: 0.0.0.0/0 is everybody: nobody of them is ever banned",
+        *(
+            f"warning: listener imaps: {each} is everybody: any client may claim any address"
+            " (proxy_protocol_from)"
+            for each in ("0.0.0.0/0", "::/0")
+        ),
+    ]
 
 
 def test_ports_of_the_service_manager_are_free_for_the_guard(
@@ -384,9 +433,11 @@ def test_everything_errors_first(tmp_path: Path, listening: Endpoint, closed: En
     assert {"listener imaps", "backend dovecot", str(pair.certificate)} <= subjects
 
 
-def test_running_guard_holds_its_own_ports(tmp_path: Path, listening: Endpoint) -> None:
+def test_running_guard_holds_its_own_ports(
+    tmp_path: Path, listening: Endpoint, closed: Endpoint
+) -> None:
     with socket.socket(socket.AF_UNIX) as guard:
         guard.bind(str(tmp_path / "control.sock"))
         guard.listen()
-        findings = check(some_settings(tmp_path, listening, listening))
+        findings = check(some_settings(tmp_path, listening, closed))
     assert all(finding.severity is Severity.WARNING for finding in findings)

@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 from rig_ends import HOSTNAME, authority
 
+from gatekeeper import host
+from gatekeeper.errors import ConfigError
 from gatekeeper.events import MailProtocol
+from gatekeeper.prefix import Prefix
 from gatekeeper.settings import (
     Announce,
     BackendSettings,
+    CertificatePair,
     Endpoint,
+    HttpSettings,
     ListenerSettings,
+    NotifySettings,
     Settings,
     TlsMode,
     TlsSettings,
@@ -62,3 +68,37 @@ def test_a_reload_forgets_what_was_learnt_of_another_backend(
     after = Services(other, before).likenesses
     assert not set(after.values()) & set(before.likenesses.values())
     assert {protocol for _, protocol in after} == set(PROTOCOLS)
+
+
+def test_everything_that_cannot_be_used_is_told_at_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "own_addresses", lambda: {Prefix.parse("192.0.2.1")})
+    good = authority().pair(HOSTNAME)
+    swapped = CertificatePair(good.private_key, good.certificate)
+    gone = CertificatePair(tmp_path / "gone.pem", tmp_path / "gone.key")
+    everywhere = replace(settings.listeners[0], bind=(Endpoint("0.0.0.0", 143),))
+    other = (Endpoint("192.0.2.3", 143),)
+    ca = tmp_path / "no-ca"
+    untrusted = replace(BACKEND, name="u", address=other, tls=TlsMode.IMPLICIT, tls_ca=ca)
+    broken = replace(
+        settings,
+        tls=TlsSettings((swapped, gone)),
+        listeners=(everywhere,),
+        backends={"b": BACKEND, "u": untrusted},
+        notify=NotifySettings(exec=tmp_path / "no-program"),
+        http=HttpSettings(token_file=tmp_path / "no-token"),
+    )
+    with pytest.raises(ConfigError) as caught:
+        Services(broken)
+    absent = "No such file or directory"
+    assert str(caught.value).splitlines() == [
+        '[backend.b] address: 192.0.2.1:143 is listener "l1" itself: a loop',
+        f"{good.private_key}: there is no certificate in it (PEM)",
+        f"{good.certificate}: there is no private key in it (PEM)",
+        f"{gone.certificate}: {absent}",
+        f"{gone.private_key}: {absent}",
+        f"[notify] exec: {tmp_path}/no-program: {absent}",
+        f"[http] token_file: {tmp_path}/no-token: {absent}",
+        f"[backend.u] tls_ca: {tmp_path}/no-ca: not usable as CA file: {absent}",
+    ]

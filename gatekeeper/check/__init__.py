@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from gatekeeper.check.backends import check_reach, check_secrecy
+from gatekeeper.check.backends import check_loops, check_openness, check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.dns import check_dns
 from gatekeeper.check.domains import check_domains
@@ -46,6 +46,8 @@ def check(settings: Settings, *, with_dns: bool = False, relay_test: bool = True
         *check_hooks(settings),
         *check_notify(settings),
         *check_token(settings),
+        *check_loops(settings),
+        *check_openness(settings),
         *check_secrecy(settings),
         *unreached,
         *(check_relay(settings, unreached, dialler(settings)) if relay_test else ()),

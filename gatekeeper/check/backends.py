@@ -1,17 +1,21 @@
 """Whether backends answer, and what their settings leave open."""
 
 import os
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import trio
 
-from gatekeeper.check.finding import Finding, warning
+from gatekeeper.check.finding import Finding, error, warning
 from gatekeeper.events import MailProtocol
 from gatekeeper.prefix import Prefix
 from gatekeeper.settings import Endpoint, ListenerSettings, Settings, TlsMode
+from gatekeeper.startup import loops
 
 CONNECT_DEADLINE_S: Final = 3.0
+_FORGED: Final = "any client may claim any address (proxy_protocol_from)"
 _LOOPBACK: Final = (Prefix.parse("127.0.0.0/8"), Prefix.parse("::1"))
 
 
@@ -59,6 +63,54 @@ def _words(failure: OSError) -> str:
     if isinstance(cause, OSError) and cause.errno:
         return os.strerror(cause.errno)
     return failure.strerror or str(failure)  # as of a name that does not resolve
+
+
+def check_loops(settings: Settings) -> Iterator[Finding]:
+    """An error for each backend that is a listener of the guard's: by an address of this host, or
+    by a name that leads to one. Takes as long as the resolver does."""
+    for text in loops(settings):
+        subject, _, why = text.partition(": ")
+        yield error(subject, why)
+    for backend in settings.backends.values():
+        named = [end for end in backend.address if not _is_numeric(end.host)]
+        found = replace(backend, address=tuple(one for end in named for one in _resolved(end)))
+        for text in loops(replace(settings, backends={backend.name: found})):
+            subject, _, why = text.partition(": ")
+            yield error(subject, f"{', '.join(map(str, named))}: {why}")
+
+
+def _is_numeric(name: str) -> bool:
+    try:
+        Prefix.parse(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _resolved(end: Endpoint) -> list[Endpoint]:
+    """Where a name leads; nowhere where it does not resolve, which `check_reach` tells."""
+    if end.host.lower().rstrip(".") == "localhost":
+        return []  # told without a resolver
+    try:
+        answers = socket.getaddrinfo(end.host, end.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return [Endpoint(str(address[0]).partition("%")[0], end.port) for *_, address in answers]
+
+
+def check_openness(settings: Settings) -> Iterator[Finding]:
+    """Warnings for networks so wide that a list of them means everybody."""
+    for key, networks, meaning in (
+        ("allow", settings.allow, "nobody of them is ever banned"),
+        ("block", settings.block, "none of them gets in"),
+        *(
+            (f"listener {each.name}", each.proxy_protocol_from, _FORGED)
+            for each in settings.listeners
+        ),
+    ):
+        for network in networks:
+            if network.length == 0:
+                yield warning(key, f"{network} is everybody: {meaning}")
 
 
 def check_secrecy(settings: Settings) -> Iterator[Finding]:

@@ -54,6 +54,8 @@ def check_directories(settings: Settings) -> Iterator[Finding]:
     if as_root and not _account_exists(settings.user):
         yield error("user", f'there is no account "{settings.user}" on this host')
         return
+    if as_root and pwd.getpwnam(settings.user).pw_uid == 0:
+        yield warning("user", "the guard keeps all of root's rights: name an account of its own")
     directories = {"run_dir": settings.run_dir}
     if settings.store.path is not None:
         directories["[store] url"] = settings.store.path.parent

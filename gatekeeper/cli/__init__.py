@@ -86,8 +86,15 @@ def run(config: Path) -> None:
     """
     from gatekeeper import app
     from gatekeeper.config import load
+    from gatekeeper.config.placing import placed
+    from gatekeeper.errors import ConfigError
 
-    raise click.exceptions.Exit(app.run(load(config), config))
+    settings = load(config)
+    try:
+        code = app.run(settings, config)
+    except ConfigError as error:
+        raise ConfigError(placed(str(error), config)) from error
+    raise click.exceptions.Exit(code)
 
 
 @cli.command()
@@ -114,9 +121,10 @@ def check(config: Path, text_only: bool, with_dns: bool, no_relay_test: bool) ->
     if not text_only:
         from gatekeeper.check import Severity
         from gatekeeper.check import check as look
+        from gatekeeper.config.placing import placed
 
         for finding in look(settings, with_dns=with_dns, relay_test=not no_relay_test):
-            click.echo(str(finding))
+            click.echo(placed(str(finding), config))
             errors += finding.severity is Severity.ERROR
     if errors:
         say(f"{config}: {errors} error{'s' if errors > 1 else ''}")

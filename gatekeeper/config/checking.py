@@ -1,6 +1,6 @@
 """What single keys cannot show: whether the settings make sense together."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from gatekeeper.config.sections import Section
@@ -23,6 +23,7 @@ from gatekeeper.settings import (
 from gatekeeper.unix_sockets import CONTROL_NAME, LONGEST_PATH_OCTETS
 
 _WILDCARDS: Final = (bytes(4), bytes(16))
+_LOCALHOST: Final = (b"\x7f\0\0\1", bytes(15) + b"\x01")
 _LOOPBACKS: Final = (b"\x7f", bytes(15) + b"\x01")  # by the first octets
 
 # The first key's number must not be above the second's.
@@ -203,7 +204,7 @@ def _check_backend(backend: BackendSettings, section: Section, settings: Setting
     if backend.announce is Announce.TRANSPARENT:
         _check_transparent(backend, section, settings)
     for listener in settings.listeners:
-        for endpoint in _leads_back(backend, listener):
+        for endpoint in leads_back(backend, listener):
             text = f"{endpoint} is listener {quoted(listener.name)} itself: a loop"
             section.blame("address", text)
 
@@ -222,18 +223,28 @@ def _check_transparent(backend: BackendSettings, section: Section, settings: Set
             section.blame("address", text)
 
 
-def _leads_back(backend: BackendSettings, listener: ListenerSettings) -> Iterator[Endpoint]:
+def leads_back(
+    backend: BackendSettings, listener: ListenerSettings, own: Collection[bytes] = ()
+) -> Iterator[Endpoint]:
+    """The addresses of a backend that are this listener, which serves `own` addresses where it
+    listens on all. A name but `localhost` means nothing here."""
     for endpoint in backend.address:
-        try:
-            address = pack_address(endpoint.host)
-        except ValueError:
-            continue  # a name: what it means is not in this text
-        for bind in listener.bind:
-            bound = pack_address(bind.host)
-            everywhere = bound in _WILDCARDS and address.startswith(_LOOPBACKS)
-            same = bound == address or (everywhere and len(bound) == len(address))
-            if same and bind.port == endpoint.port:
-                yield endpoint
+        addresses: tuple[bytes, ...] = _LOCALHOST
+        if endpoint.host.lower().rstrip(".") != "localhost":
+            try:
+                addresses = (pack_address(endpoint.host),)
+            except ValueError:
+                continue
+        ports = [pack_address(bind.host) for bind in listener.bind if bind.port == endpoint.port]
+        if any(_reaches(bound, one, own) for bound in ports for one in addresses):
+            yield endpoint
+
+
+def _reaches(bound: bytes, address: bytes, own: Collection[bytes]) -> bool:
+    """Whether who calls `address` finds what is bound to `bound`."""
+    here = address.startswith(_LOOPBACKS) or address in own
+    everywhere = bound in _WILDCARDS and len(bound) == len(address)
+    return bound == address or (everywhere and here)
 
 
 def _check_policy(settings: Settings, top: Section) -> None:

@@ -10,6 +10,7 @@ from gatekeeper.abc import Messenger
 from gatekeeper.errors import ConfigError
 from gatekeeper.messengers.program import Program
 from gatekeeper.messengers.webhook import Webhook
+from gatekeeper.plain_files import read_plain
 from gatekeeper.secret import Secret
 from gatekeeper.settings import NotifySettings
 
@@ -50,8 +51,7 @@ def _program(path: Path) -> Path:
 def _secret_line(path: Path) -> Secret:
     name = f"[notify] webhook_authorization: {path}"
     try:
-        with path.open("rb") as file:
-            octets = file.read(MAX_SECRET_OCTETS + 1).strip()
+        octets = read_plain(path).strip()
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}") from error
     if len(octets) > MAX_SECRET_OCTETS or not _LINE.fullmatch(octets):

@@ -15,6 +15,7 @@ import trio
 
 from gatekeeper import __version__
 from gatekeeper.errors import ConfigError, DeliveryError
+from gatekeeper.plain_files import read_plain
 from gatekeeper.secret import Secret
 
 RETRY_AFTER_S: Final = (5.0, 25.0)  # a service that restarts is back by then
@@ -124,6 +125,8 @@ async def _status(http: h11.Connection, stream: trio.SSLStream[trio.SocketStream
 
 def _verifying_context(ca: Path | None) -> ssl.SSLContext:
     try:
+        if ca is not None:
+            read_plain(ca)
         return ssl.create_default_context(cafile=None if ca is None else str(ca))
     except (OSError, ssl.SSLError) as error:
         text = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror

@@ -19,6 +19,7 @@ from gatekeeper.control_verbs import Control
 from gatekeeper.control_words import Code, Refusal
 from gatekeeper.errors import ConfigError
 from gatekeeper.log import Log
+from gatekeeper.plain_files import read_plain
 from gatekeeper.secret import Secret
 from gatekeeper.web import Method, Request, Response, Route, Routes
 
@@ -40,9 +41,8 @@ def read_token(path: Path | None) -> Secret | None:
         return None
     name = f"[http] token_file: {path}"
     try:
-        with path.open("rb") as file:
-            octets = file.read(MAX_TOKEN_OCTETS + 2).strip()
-            mode = path.stat().st_mode
+        octets = read_plain(path).strip()
+        mode = path.stat().st_mode
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}") from error
     if mode & 0o007:
