@@ -39,6 +39,7 @@ class Overview:
         self._clock = clock
         self._series = Series(NAMES)
         self._dropped: Mapping[str, int] | None = None  # None: the kernel has not answered
+        self._looked = False
 
     async def run(self) -> None:
         """Read the totals until cancelled."""
@@ -88,6 +89,7 @@ class Overview:
 
     async def _look(self) -> None:
         self._dropped = await self._asked_kernel()
+        self._looked = True
         totals = totals_of(self._parts.tally)
         if self._dropped is not None:
             totals["dropped"] = sum(self._dropped.values())
@@ -122,7 +124,7 @@ class Overview:
         parts = self._parts
         zones = parts.dns.blocklists.zones()
         return {
-            "kernel": parts.without_kernel or parts.health.state("enforcer"),
+            "kernel": parts.without_kernel or self._kernel_state(),
             "store": parts.health.state("store"),
             **{f"list {zone}": "ok" if up else "switched off" for zone, up in zones.items()},
             **{
@@ -130,6 +132,11 @@ class Overview:
                 for name in parts.console.settings().backends
             },
         }
+
+    def _kernel_state(self) -> str:
+        state = self._parts.health.state("enforcer")
+        silent = state == "ok" and self._looked and self._dropped is None
+        return "the kernel process does not answer" if silent else state
 
 
 def totals_of(tally: Tally) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """What is going on: one record, of a guard that runs and of totals alone."""
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import trio
+import trio.testing
 from guard_bench import client
 from test_app import Run, Running, run  # noqa: F401  its fixture
 from test_control import receive
@@ -20,7 +22,9 @@ from gatekeeper.events import (
     Violation,
     ViolationKind,
 )
-from gatekeeper.overview import NAMES, totals_of
+from gatekeeper.health import Health
+from gatekeeper.metrics.readings import KERNEL_DEADLINE_S, Parts
+from gatekeeper.overview import LOOK_S, NAMES, Overview, totals_of
 from gatekeeper.prefix import Prefix
 from gatekeeper.tally import Tally
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
@@ -63,6 +67,46 @@ async def asked(guard: Running, **request: object) -> dict[str, Any]:
     async with await trio.open_unix_socket(str(guard.directory / "control.sock")) as stream:
         await stream.send_all(json.dumps(request).encode() + b"\n")
         return await receive(stream)
+
+
+async def test_a_kernel_process_that_does_not_answer_is_told_of(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    kernel = Kernel()
+    overview = Overview(parts_with(kernel), lambda: 0.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(overview.run)
+        await trio.sleep(1)
+        assert overview._kernel_state() == "ok"
+        kernel.hangs = True
+        await trio.sleep(LOOK_S + KERNEL_DEADLINE_S + 1)
+        assert overview._kernel_state() == "the kernel process does not answer"
+        kernel.hangs = False
+        await trio.sleep(LOOK_S + KERNEL_DEADLINE_S + 1)
+        assert overview._kernel_state() == "ok"
+        nursery.cancel_scope.cancel()
+
+
+class Kernel:
+    """An Enforcer as far as the overview looks at it."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self.enforcer = self
+
+    async def dropped(self) -> dict[str, int]:
+        """What was dropped, if it answers."""
+        await trio.lowlevel.checkpoint()
+        if self.hangs:
+            await trio.sleep_forever()
+        return {"dropped4_auth": 3}
+
+
+def parts_with(kernel: Kernel) -> Parts:
+    """The few parts that are looked at when the totals are read."""
+    console = SimpleNamespace(enforcement=kernel)
+    seen = {"console": console, "tally": Tally(), "without_kernel": ""}
+    return cast("Parts", SimpleNamespace(**seen, health=Health(lambda *_: None)))
 
 
 async def test_a_running_guard_tells_what_is_going_on(run: Run) -> None:  # noqa: F811
