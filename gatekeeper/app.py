@@ -45,9 +45,9 @@ from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
 from gatekeeper.reloading import reread
 from gatekeeper.remembering import PolicyMemory, Remembering
-from gatekeeper.server import Server
+from gatekeeper.server import Server, drain
 from gatekeeper.session.dialogue import Service
-from gatekeeper.sessions import End, SessionTable
+from gatekeeper.sessions import SessionTable
 from gatekeeper.settings import Mode, Settings
 from gatekeeper.startup import (
     Dns,
@@ -65,7 +65,6 @@ from gatekeeper.web_routes import site
 
 DOMAINS_WAIT_S: Final = 10.0  # a larger tree is read on beside the first sessions
 BANS_WAIT_S: Final = 10.0  # more than the kernel takes in so long are put in beside them, too
-DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 GC_THRESHOLD: Final = 20_000  # new container objects before the youngest are looked at
 _GOODBYE_S: Final = 5.0  # what the last writes to store and kernel may take
 STOP_S: Final = 3 * _GOODBYE_S  # those, the last lines of the log, and the keeper's end
@@ -144,7 +143,7 @@ class App:
         self._domains = DomainsFollower(settings.domains.root, self._take_domains, told.domains)
         self._web = WebServer(settings.http.bind, self._health.of("http"))
         self._hooks = Hooking(settings, self._guard, self._dns.resolver, told.hook)
-        self._server: Server | None = None
+        self._server = self._make_server()
 
     # -- life -------------------------------------------------------------------------------
 
@@ -213,6 +212,15 @@ class App:
             await remembering.flush()
             await store.aclose()
 
+    def _make_server(self) -> Server:
+        return Server(
+            self._build_services(),
+            self._table,
+            self._ledger,
+            self._chronicle.overload,
+            paused=lambda: self._guard.suspended,
+        )
+
     def _parts(self, console: Console, store_follows: ChangeFeed) -> Parts:
         return Parts(
             console,
@@ -224,7 +232,7 @@ class App:
             self._hooks,
             self._log,
             stage=lambda: self._stage,
-            server=lambda: self._server,
+            server=self._server,
             services=lambda: self._services,
             store_waiting=lambda: len(store_follows),
             without_kernel=self._prepared.without_kernel,
@@ -255,18 +263,9 @@ class App:
     async def _accept_until_stopped(
         self, sessions: trio.Nursery, signals: AsyncIterator[int]
     ) -> None:
-        server = Server(
-            self._build_services(),
-            self._table,
-            self._ledger,
-            sessions,
-            self._chronicle.overload,
-            paused=lambda: self._guard.suspended,
-        )
-        self._server = server
         async with trio.open_nursery() as listeners:
             for name, sock in self._prepared.sockets:
-                listeners.start_soon(server.accept_forever, sock, name)
+                listeners.start_soon(self._server.accept_forever, sock, name, sessions)
             self._log.event(
                 "started",
                 version=__version__,
@@ -287,17 +286,11 @@ class App:
             listeners.cancel_scope.cancel()
 
     async def _drain(self) -> None:
-        """End what is quiet; let the rest finish what it is in the middle of, for a while."""
         self._stage = Stage.DRAINING
         drain_s = self._settings.limits.drain_s
         self._notifier.stopping(drain_s + STOP_S)
         self._log.event("draining", sessions=len(self._table), within_s=drain_s)
-        with trio.move_on_after(drain_s):
-            while len(self._table):
-                self._table.end_quiet(End.SHUTDOWN)
-                with trio.move_on_after(DRAIN_LOOK_S):
-                    await self._table.wait_empty()
-        self._log.event("stopped", cut=self._table.end_all(End.SHUTDOWN))
+        self._log.event("stopped", cut=await drain(self._table, drain_s))
 
     def _on_stuck(self, address: str) -> None:
         """A client was cut off that held every session up; that is never an accident."""
@@ -337,8 +330,7 @@ class App:
         self._ledger.block(settings.block)
         self._enforcement.reconfigure(settings)
         self._web.reconfigure(settings.http.bind)
-        if self._server is not None:
-            self._server.services = self._build_services()
+        self._server.services = self._build_services()
         self._log.event("reloaded", files=len(settings.files))
 
     def _build_services(self) -> dict[str, Service]:
@@ -385,15 +377,14 @@ class App:
 
     def _live(self) -> dict[str, object]:
         """What the console cannot ask itself."""
-        server = self._server
         return {
             "relayed": len(self._relay),
             "idling": len(self._idlers),
             **self._dns.report(),
             **self._domains.report(),
             **self._hooks.report(),
-            "accepted": server.accepted if server else 0,
-            "refused_banned": server.refused_banned if server else 0,
+            "accepted": self._server.accepted,
+            "refused_banned": self._server.refused_banned,
             "enforcer_health": self._prepared.without_kernel or self._health.state("enforcer"),
             "store_health": self._health.state("store"),
         }

@@ -1,4 +1,4 @@
-"""Accepting connections: the ban lookup first, then a task for each."""
+"""Accepting connections: the ban lookup first, then a task for each; and the end of all."""
 
 import errno
 import socket
@@ -14,12 +14,13 @@ from gatekeeper.ledger import Ledger
 from gatekeeper.prefix import entity
 from gatekeeper.session.dialogue import Service
 from gatekeeper.session.entry import hold
-from gatekeeper.sessions import SessionTable
+from gatekeeper.sessions import End, SessionTable
 from gatekeeper.settings import Endpoint, TlsMode
 
 BACKLOG: Final = 1024
 ACCEPT_BATCH: Final = 64  # connections taken before other tasks get their turn
 OVERLOAD_PAUSE_S: Final = 0.1
+DRAIN_LOOK_S: Final = 0.5  # how often a drain looks for sessions that have become quiet
 DEFER_ACCEPT_S: Final = 5  # a client that speaks first is accepted with its first octets (tcp(7))
 
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -58,30 +59,28 @@ class Server:
         services: dict[str, Service],
         table: SessionTable,
         ledger: Ledger,
-        sessions: trio.Nursery,
         on_overload: Callable[[str], None],
         paused: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Sessions run in the nursery `sessions`, which outlives the accept loops. While `paused`
-        the banned are let in, too."""
+        """While `paused` the banned are let in, too."""
         self.services = services
         self.accepted = 0
         self.refused_banned = 0
         self._table = table
         self._ledger = ledger
-        self._sessions = sessions
         self._on_overload = on_overload
         self._paused = paused
 
-    async def accept_forever(self, sock: socket.socket, name: str) -> None:
-        """Accept on `sock` for the listener `name` until cancelled; closes it then."""
+    async def accept_forever(self, sock: socket.socket, name: str, sessions: trio.Nursery) -> None:
+        """Accept on `sock` for the listener `name` until cancelled; closes it then. Sessions run
+        in the nursery `sessions`, which outlives the accept loops."""
         with sock:
             while True:
                 await trio.lowlevel.wait_readable(sock)
-                if not self._accept_batch(sock, name):
+                if not self._accept_batch(sock, name, sessions):
                     await trio.sleep(OVERLOAD_PAUSE_S)
 
-    def _accept_batch(self, sock: socket.socket, name: str) -> bool:
+    def _accept_batch(self, sock: socket.socket, name: str, sessions: trio.Nursery) -> bool:
         """Take what waits; False when the machine is out of descriptors or memory."""
         for _ in range(ACCEPT_BATCH):
             try:
@@ -93,23 +92,37 @@ class Server:
                     self._on_overload(errno.errorcode[error.errno])
                     return False
                 continue  # that client is gone already (accept(2) lists a dozen errors)
-            self._admit(connection, (str(peer[0]), int(peer[1])), name)
+            service = self.services[name]
+            if self._admits(service, connection, str(peer[0])):
+                where = str(peer[0]), int(peer[1])
+                sessions.start_soon(hold, service, self._table, connection, where)
         return True
 
-    def _admit(self, connection: socket.socket, peer: tuple[str, int], name: str) -> None:
-        service = self.services[name]
+    def _admits(self, service: Service, connection: socket.socket, address: str) -> bool:
+        """Whether this is no banned client; one who is has been cut off."""
         self.accepted += 1
         if (
             not service.listener.proxy_protocol_from
-            and self._is_banned(service, peer[0])
+            and self._is_banned(service, address)
             and not self._paused()
         ):
             self.refused_banned += 1
             close_by_reset(connection)
             connection.close()
-            return
-        self._sessions.start_soon(hold, service, self._table, connection, peer)
+            return False
+        return True
 
     def _is_banned(self, service: Service, address: str) -> bool:
         scope = Scope.MX if service.listener.protocol is MailProtocol.SMTP else Scope.AUTH
         return self._ledger.find(entity(address.partition("%")[0]), scope) is not None
+
+
+async def drain(table: SessionTable, within_s: float) -> int:
+    """End what is quiet, and let the rest finish what it is in the middle of, for `within_s`; how
+    many were cut off then."""
+    with trio.move_on_after(within_s):
+        while len(table):
+            table.end_quiet(End.SHUTDOWN)
+            with trio.move_on_after(DRAIN_LOOK_S):
+                await table.wait_empty()
+    return table.end_all(End.SHUTDOWN)

@@ -69,8 +69,8 @@ async def serving(
         sock = bind(Endpoint(host, 0), TlsMode.NONE)
         host, port = sock.getsockname()[:2]
         async with trio.open_nursery() as sessions, trio.open_nursery() as listeners:
-            server = Server({"l": rig.service}, rig.table, ledger, sessions, overloads.append)
-            listeners.start_soon(server.accept_forever, sock, "l")
+            server = Server({"l": rig.service}, rig.table, ledger, overloads.append)
+            listeners.start_soon(server.accept_forever, sock, "l", sessions)
             yield Serving(rig, server, ledger, (host, port), overloads)
             listeners.cancel_scope.cancel()
             rig.hang_up()
@@ -202,7 +202,7 @@ async def test_out_of_descriptors_the_loop_pauses_and_goes_on(code: int) -> None
     async with serving() as made, trio.open_nursery() as nursery:
         tired = TiredSocket(bind(Endpoint("127.0.0.1", 0), TlsMode.NONE), [code, code])
         made.address = tired.sock.getsockname()
-        nursery.start_soon(made.server.accept_forever, cast("socket.socket", tired), "l")
+        nursery.start_soon(made.server.accept_forever, cast("socket.socket", tired), "l", nursery)
         with trio.fail_after(PATIENCE_S):
             await made.greeted()
         assert made.overloads == [errno.errorcode[code]] * 2
@@ -216,7 +216,7 @@ async def test_an_error_of_one_connection_costs_only_that_one() -> None:
         failures = [errno.ECONNABORTED, errno.EPROTO, errno.EPERM]
         tired = TiredSocket(bind(Endpoint("127.0.0.1", 0), TlsMode.NONE), failures)
         made.address = tired.sock.getsockname()
-        nursery.start_soon(made.server.accept_forever, cast("socket.socket", tired), "l")
+        nursery.start_soon(made.server.accept_forever, cast("socket.socket", tired), "l", nursery)
         await made.greeted()
         assert made.overloads == []
         nursery.cancel_scope.cancel()

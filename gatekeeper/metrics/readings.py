@@ -46,7 +46,7 @@ REST: Final = 100  # times as long as a count of all bans took until the next on
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What metrics and probes are read from. `store_waiting` tells how many changes the Store has
-    not written; `server` is None before the first accept."""
+    not written."""
 
     console: Console
     tally: Tally
@@ -57,7 +57,7 @@ class Parts:
     hooks: Hooking
     log: Log
     stage: Callable[[], Stage]
-    server: Callable[[], Server | None]
+    server: Server
     services: Callable[[], Services]
     store_waiting: Callable[[], int]
     without_kernel: str  # why there is no kernel process; empty where there is
@@ -113,7 +113,7 @@ def _reloads(reloads: Reloads) -> Iterator[Reading]:
 
 
 def _sessions(parts: Parts) -> Iterator[Reading]:
-    tally, server = parts.tally, parts.server()
+    tally = parts.tally
     census = parts.console.table.census()
     for listener in parts.console.settings().listeners:
         name = listener.name
@@ -123,7 +123,7 @@ def _sessions(parts: Parts) -> Iterator[Reading]:
     for (name, end), count in tally.ends.items():
         yield Reading(f.ENDS, count, (name, end.value))
     yield Reading(f.CONNECTIONS_LIMIT, parts.console.settings().limits.sessions)
-    yield Reading(f.REFUSED_AT_ACCEPT, server.refused_banned if server else 0)
+    yield Reading(f.REFUSED_AT_ACCEPT, parts.server.refused_banned)
     yield Reading(f.IDLING, len(parts.idlers))
 
 
