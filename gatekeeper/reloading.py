@@ -14,7 +14,11 @@ def reread(path: Path, settings: Settings, services: Services) -> tuple[Settings
     """What takes the place of both. Raises `ConfigError` or `PermissionMissing`, a line for each
     problem; nothing has changed then."""
     found = load(path)
-    made = Services(found, services)
+    problems: list[str] = []
+    try:
+        made = Services(found, services)
+    except ConfigError as error:
+        problems += str(error).splitlines()
     for what, changed in (
         ("listeners", _binds(settings) != _binds(found)),
         (
@@ -24,7 +28,9 @@ def reread(path: Path, settings: Settings, services: Services) -> tuple[Settings
         ("[enforce] kernel_socket", settings.enforce.kernel_socket != found.enforce.kernel_socket),
     ):
         if changed:
-            raise ConfigError(f"{what} changed: that takes a restart")
+            problems.append(f"{what} changed: that takes a restart")
+    if problems:
+        raise ConfigError("\n".join(problems))
     return found, made
 
 

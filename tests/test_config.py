@@ -498,7 +498,7 @@ def _link_to_itself(place: Path) -> None:
         ("conf.d/a.toml", lambda it: it.mkdir(), "a.toml: cannot be read: Is a directory"),
         ("conf.d/a.toml", os.mkfifo, "a.toml: is no regular file"),
         ("conf.d/a.toml", lambda it: it.symlink_to("/dev/zero"), "a.toml: is no regular file"),
-        ("conf.d/a.toml", lambda it: it.write_bytes(b"#" * (5 << 20)), "has 5 MiB: 4 at most"),
+        ("conf.d/a.toml", lambda it: it.write_bytes(b"#" * (5 << 20)), "has 5 MiB, and 4 at most"),
         ("conf.d/a.toml", lambda it: it.write_bytes(b"x = 1\n\n\0"), "a.toml:3: not TOML: "),
         (
             "conf.d/a.toml",

@@ -75,7 +75,7 @@ def test_what_is_no_setting_is_told_without_a_secret(tmp_path: Path, line: str, 
         ("none", "No such file or directory"),
         ("hook.sh --loud", "No such file or directory; arguments are not taken, write a script"),
         ("two", "it may not be executed: chmod +x"),
-        ("", "it may not be executed: chmod +x"),
+        ("", "is no regular file"),
     ],
 )
 def test_a_program_that_cannot_be_started_is_named(tmp_path: Path, name: str, said: str) -> None:

@@ -123,7 +123,7 @@ def _unfit(file: Path) -> str:
     if endless and not any(file.is_relative_to(place) for place in _PIPES):
         return "is no regular file"
     if status.st_size > LARGEST_OCTETS:
-        return f"has {status.st_size >> 20} MiB: {LARGEST_OCTETS >> 20} at most"
+        return f"has {status.st_size >> 20} MiB, and {LARGEST_OCTETS >> 20} at most are read"
     return ""
 
 

@@ -43,7 +43,9 @@ def _program(path: Path) -> Path:
     except OSError as error:
         advice = "; arguments are not taken, write a script" if " " in path.name else ""
         raise ConfigError(f"[notify] exec: {path}: {error.strerror}{advice}") from error
-    if not (stat.S_ISREG(mode) and os.access(path, os.X_OK, effective_ids=True)):
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"[notify] exec: {path}: is no regular file")
+    if not os.access(path, os.X_OK, effective_ids=True):
         raise ConfigError(f"[notify] exec: {path}: it may not be executed: chmod +x")
     return path
 
