@@ -373,7 +373,7 @@ async def test_new_settings_count_from_the_next_client(autojump_clock: object) -
 
 
 async def test_each_answer_is_counted_by_what_it_says(autojump_clock: object) -> None:
-    desk = Desk(ONE, TWO)
+    desk = Desk(DnsblSettings("one.example", weight=0.5), TWO)  # so both are waited for
     desk.put("one.example", "127.0.0.2")
     desk.dns.failures[f"{STEM}.two.example"] = "SERVFAIL"
     await desk.ask()

@@ -167,6 +167,9 @@ def test_a_key_in_a_name_is_never_printed() -> None:
 # -- servers that are dead ----------------------------------------------------------------------
 
 
+DEAD = "no server answers anything"
+
+
 def nth(number: int) -> Question:
     return Question(f"n{number}.example", RecordType.A)
 
@@ -180,21 +183,19 @@ async def is_dead(resolver: SharedResolver, stub: FakeResolver) -> None:
 
 
 @virtual_time
-async def test_where_no_server_answers_one_waits_and_the_others_do_not() -> None:
+async def test_where_no_server_answers_one_question_is_asked_and_nobody_waits() -> None:
     stub = fake()
     async with sharing(stub) as resolver:
         await is_dead(resolver, stub)
-        trial: list[Answer | str] = []
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(collect, resolver, nth(100), trial)
-            await trio.testing.wait_all_tasks_blocked()
-            started = trio.current_time()
-            for number in range(200, 300):
-                with pytest.raises(ResolverOverloaded):  # which switches no blocklist off
-                    await resolver.resolve(nth(number))
-            assert trio.current_time() == started
-        assert trial == ["no answer in time"]
-        assert nth(200).name not in stub.asked
+        started = trio.current_time()
+        for number in range(100, 300):
+            with pytest.raises(ResolverOverloaded):  # which switches no blocklist off
+                await resolver.resolve(nth(number))
+        assert trio.current_time() == started
+        await trio.testing.wait_all_tasks_blocked()
+        assert nth(100).name in stub.asked
+        assert nth(101).name not in stub.asked
+        assert resolver.report()["under_way"] == 1
 
 
 @pytest.mark.parametrize("heard", ["an answer", "an error"])
@@ -203,13 +204,13 @@ async def test_whatever_is_heard_ends_it(heard: str) -> None:
     stub = fake()
     async with sharing(stub) as resolver:
         await is_dead(resolver, stub)
-        assert await failure(resolver, nth(100)) == "no answer in time", "a trial"
+        assert await failure(resolver, nth(100)) == DEAD
+        await trio.sleep(stub.deadline_s)
         stub.silent.clear()
         if heard == "an error":
             stub.failures[nth(101).name] = "SERVFAIL"
-            assert await failure(resolver, nth(101)) == "SERVFAIL"
-        else:
-            await resolver.resolve(nth(101))
+        assert await failure(resolver, nth(101)) == DEAD, "a trial is for those who come after it"
+        await trio.testing.wait_all_tasks_blocked()
         assert resolver.report()["silent"] == 0
         answers: list[Answer | str] = []
         async with trio.open_nursery() as nursery:
@@ -229,13 +230,29 @@ async def test_silent_domains_among_others_are_no_dead_server() -> None:
 
 
 @virtual_time
-async def test_a_trial_that_nobody_waits_for_is_followed_by_another() -> None:
+async def test_a_trial_in_vain_is_followed_by_another() -> None:
     stub = fake()
     async with sharing(stub) as resolver:
         await is_dead(resolver, stub)
-        with trio.move_on_after(0.1):
-            await resolver.resolve(nth(100))
-        with pytest.raises(ResolverOverloaded):
-            await resolver.resolve(nth(101))
+        for number in (100, 101):
+            assert await failure(resolver, nth(number)) == DEAD
         await trio.sleep(stub.deadline_s)
-        assert await failure(resolver, nth(102)) == "no answer in time"
+        assert await failure(resolver, nth(102)) == DEAD
+        await trio.testing.wait_all_tasks_blocked()
+        assert [nth(number).name in stub.asked for number in (100, 101, 102)] == [True, False, True]
+
+
+@virtual_time
+async def test_what_is_under_way_when_the_servers_die_is_the_trial() -> None:
+    stub = fake()
+    async with sharing(stub) as resolver:
+        stub.silent = {nth(number).name for number in range(1000)}
+        async with trio.open_nursery() as nursery:
+            for number in range(module.DEAD_AFTER):
+                nursery.start_soon(failure, resolver, nth(number))
+            await trio.sleep(stub.deadline_s / 2)
+            nursery.start_soon(failure, resolver, nth(500))
+            await trio.sleep(stub.deadline_s * 0.75)
+            assert await failure(resolver, nth(500)) == DEAD
+            assert await failure(resolver, nth(501)) == DEAD
+            assert resolver.report()["under_way"] == 1

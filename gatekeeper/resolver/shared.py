@@ -5,9 +5,9 @@ who ask it meanwhile wait for that task. So whoever gives up waiting takes nothi
 and an answer that comes too late for its client is there for its next connection.
 
 A resolver that is dead must not hold every session up for as long as it may. When `DEAD_AFTER`
-questions in a row got no answer of any kind, not even an error, one question at a time goes on as
-a trial and the others fail at once; whatever is heard then ends that. One domain whose own servers
-are silent does not come to that, for others are asked for between.
+questions in a row got no answer of any kind, not even an error, every question fails at once. One
+at a time is asked all the same, as a trial that nobody waits for; whatever is heard then ends that.
+One domain whose own servers are silent does not come to that, for others are asked for between.
 """
 
 from dataclasses import dataclass, field
@@ -70,7 +70,11 @@ class SharedResolver:
         if answer is not None:
             await trio.lowlevel.checkpoint()
             return answer
-        flight = self._flights.get(question) or self._launch(question)
+        flight = self._flights.get(question)
+        if self.silent >= DEAD_AFTER:
+            self._trial = self._trial or flight or self._launch(question)
+            raise ResolverOverloaded("no server answers anything")
+        flight = flight or self._launch(question)
         await flight.landed.wait()
         if flight.answer is None:
             raise ResolverError(flight.why)
@@ -90,12 +94,7 @@ class SharedResolver:
             raise ResolverError("the resolver is not running")
         if len(self._flights) >= MAX_FLIGHTS:
             raise ResolverOverloaded("too many questions are under way")
-        dead = self.silent >= DEAD_AFTER
-        if dead and self._trial is not None:
-            raise ResolverOverloaded("no server answers anything")
         flight = self._flights[question] = _Flight()
-        if dead:
-            self._trial = flight
         self.asked += 1
         self._nursery.start_soon(self._fly, question, flight)
         return flight
