@@ -19,6 +19,7 @@ from gatekeeper import __version__, host
 from gatekeeper.abc import BanChange
 from gatekeeper.ban import Ban, Scope
 from gatekeeper.breaker_watch import BreakerWatch
+from gatekeeper.clock_watch import ClockWatch
 from gatekeeper.config.placing import placed
 from gatekeeper.console import Console
 from gatekeeper.control import SOCKET_NAME
@@ -120,7 +121,7 @@ class App:
             on_fault=self._table.fault,
         )
         self._ledger = Ledger(
-            settings.policy, never_banned(settings), time.time, block=settings.block
+            settings.policy, never_banned(settings), self._steady, block=settings.block
         )
         self._guard = Guard(
             settings,
@@ -137,7 +138,7 @@ class App:
         )
         self._ledger.subscribe(self._on_ban)
         self._enforcement = Enforcement(
-            settings, prepared, self._ledger, self._guard, told, self._health, clock=time.time
+            settings, prepared, self._ledger, self._guard, told, self._health, clock=self._steady
         )
         self._dns = Dns(settings, exempt=self._exempt, is_ours=self._is_ours, on_zone=told.zone)
         self._domains = DomainsFollower(settings.domains.root, self._take_domains, told.domains)
@@ -168,12 +169,12 @@ class App:
             self._settings, self._ledger, self._guard, self._health.of("store")
         )
         store_follows = store_feed(
-            self._ledger, store, clock=time.time, on_health=self._health.of("store")
+            self._ledger, store, clock=self._steady, on_health=self._health.of("store")
         )
         remembering = Remembering(
             PolicyMemory(self._guard.evidence, self._steady),
             store,
-            clock=time.time,
+            clock=self._steady,
             on_health=self._health.of("store"),
         )
         outer.start_soon(self._take_in, restore)
@@ -186,7 +187,8 @@ class App:
             on_begin=self._chronicle.paused,
             on_end=self._chronicle.resumed,
         )
-        for watch in (pause, self._breaker, self._dns.resolver, self._domains):
+        clock = ClockWatch(time.time, self._steady, self._chronicle.clock)
+        for watch in (pause, self._breaker, self._dns.resolver, self._domains, clock):
             outer.start_soon(watch.run)
         console = self._console(pause)
         parts = self._parts(console, store_follows)
@@ -365,8 +367,8 @@ class App:
         return domain == own or (domains is not None and domain in domains.by_name)
 
     def _steady(self) -> float:
-        """Unix time that goes on evenly, whatever is done to the system's clock: what scores and
-        familiarity go by. Bans go by the system's own, as the kernel's elements do."""
+        """Unix time as it was at the start, going on evenly whatever is done to the system's clock:
+        all that is counted, banned and remembered goes by it. So do the kernel's elements."""
         return self._boot_at + time.monotonic()
 
     def _on_ban(self, change: BanChange) -> None:

@@ -212,6 +212,10 @@ class Chronicle:
             self._log.event("zone-on", zone=zone)
         self._tell(notices.zone(zone, why))
 
+    def clock(self, by_s: float, ahead_s: float) -> None:
+        """The system's clock was set. What the guard counts by goes on evenly."""
+        self._log.warning("clock", jumped_s=round(by_s), ahead_s=round(ahead_s))
+
     def domains(self, path: str, why: str) -> None:
         """A part of the domains' files is of no use, or is again, where `why` is empty."""
         if why:

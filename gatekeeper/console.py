@@ -1,7 +1,6 @@
 """What the control socket answers, put together: the verbs of every part, and `status`."""
 
 import os
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -67,7 +66,7 @@ class Console:
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "uptime_s": round(time.time() - self.started_at, 1),
+            "uptime_s": round(self.guard.now - self.started_at, 1),
             "mode": self.settings().mode.value,
             **self.pause.report(),
             "sessions": len(self.table),

@@ -45,6 +45,11 @@ class Bans(Protocol):
         """Take a ban back; None where none was. Raises `ValueError`."""
         ...
 
+    @property
+    def now(self) -> float:
+        """Unix time as bans go by it."""
+        ...
+
     def bans(self) -> list[Ban]:
         """Every ban in force."""
         ...
@@ -74,8 +79,8 @@ class Control:
         clock: Callable[[], float] = time.time,
         more: Mapping[str, Verb] = MappingProxyType({}),
     ) -> None:
-        """`status` gives what JSON can carry; `clock` Unix time in seconds; `more` are further
-        verbs by name."""
+        """`status` gives what JSON can carry; `clock` the system's Unix time in seconds; `more` are
+        further verbs by name."""
         self._bans = bans
         self._enforcer = enforcer
         self._sessions = sessions
@@ -140,14 +145,17 @@ class Control:
 
     def _rows(self, held: Mapping[tuple[Prefix, Scope], HeldBan]) -> Iterator[dict[str, object]]:
         """The Ledger's bans, soonest to end first, then what only the kernel holds."""
-        now = self._clock()
         bans = sorted(self._bans.bans(), key=lambda ban: ban.until)
         known = {(ban.prefix, ban.scope) for ban in bans}
         for ban in bans:
-            yield ban_row(ban, now, held.get((ban.prefix, ban.scope)))
+            yield self._row(ban, held.get((ban.prefix, ban.scope)))
         for key, one in held.items():
             if key not in known:
                 yield kernel_row(one)
+
+    def _row(self, ban: Ban, held: HeldBan | None) -> dict[str, object]:
+        now = self._bans.now
+        return ban_row(ban, now, held, self._clock() - now)
 
     async def _do_ban_add(self, arguments: Arguments) -> Pieces:
         prefix = Prefix.parse(arguments.text("prefix"))
@@ -163,8 +171,7 @@ class Control:
             if ban is None:
                 raise Refusal(Code.EXEMPT, f"{prefix} is never banned: it holds an allowed address")
             made.append(ban)
-        now = self._clock()
-        return whole({"bans": [ban_row(ban, now, None) for ban in made]})
+        return whole({"bans": [self._row(ban, None) for ban in made]})
 
     async def _do_ban_del(self, arguments: Arguments) -> Pieces:
         prefix = Prefix.parse(arguments.text("prefix"))
@@ -173,8 +180,7 @@ class Control:
         lifted = [ban for scope in scopes if (ban := self._bans.lift(prefix, scope)) is not None]
         if not lifted:
             return whole({"bans": await self._lift_in_kernel(prefix, scopes)})
-        now = self._clock()
-        return whole({"bans": [ban_row(ban, now, None) for ban in lifted]})
+        return whole({"bans": [self._row(ban, None) for ban in lifted]})
 
     async def _lift_in_kernel(
         self, prefix: Prefix, scopes: Sequence[Scope]
@@ -189,7 +195,7 @@ class Control:
             ]
             if held:
                 lifts = [Lift(ban.prefix, ban.scope) for ban in held]
-                await self._enforcer.apply(lifts, self._clock())
+                await self._enforcer.apply(lifts, self._bans.now)
         except EnforcerError as error:
             raise Refusal(Code.FAILED, str(error)) from error
         if not held:
@@ -197,16 +203,17 @@ class Control:
         return [kernel_row(ban) | {"remaining_s": round(ban.remaining_s, 1)} for ban in held]
 
 
-def ban_row(ban: Ban, now: float, held: HeldBan | None) -> dict[str, object]:
-    """A ban as it is told; `held` is what the kernel holds of it."""
+def ban_row(ban: Ban, now: float, held: HeldBan | None, ahead_s: float = 0.0) -> dict[str, object]:
+    """A ban as it is told, at `now` of the clock that bans go by; its instants are those of the
+    system's clock, which is `ahead_s` of that one. `held` is what the kernel holds of it."""
     return {
         "prefix": str(ban.prefix),
         "scope": ban.scope.value,
         "level": ban.level,
         "reason": ban.reason.value,
         "origin": ban.origin.value,
-        "since": round(ban.since, 3),
-        "until": round(ban.until, 3),
+        "since": round(ban.since + ahead_s, 3),
+        "until": round(ban.until + ahead_s, 3),
         "remaining_s": round(ban.remaining_s(now), 1),
         "kernel_s": None if held is None else round(held.remaining_s, 1),
         "note": ban.note,

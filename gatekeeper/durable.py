@@ -8,7 +8,6 @@ taken in before, the others beside them, each in slices short enough for a sessi
 behind. Until its page has come a ban is kept by the kernel, which outlives the guard.
 """
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -79,7 +78,7 @@ class Restore:
 
     async def _lead(self, follow: Follow) -> None:
         last = None
-        while page := await self._store.ends(time.time(), last):
+        while page := await self._store.ends(self._ledger.now, last):
             last = page[-1]
             await follow([end for end in page if self._still_is(end)])
 
@@ -91,7 +90,7 @@ class Restore:
         return not known or self._ledger.remaining_s(prefix, scope) is not None
 
     async def _take_page(self) -> list[Ban]:
-        page = await self._store.load(time.time(), self._last)
+        page = await self._store.load(self._ledger.now, self._last)
         for start in range(0, len(page), SLICE):
             self._ledger.restore(page[start : start + SLICE])
             await trio.lowlevel.checkpoint()
@@ -125,7 +124,7 @@ async def open_store(
             opened = await SqliteStore.open(path, memory_s, on_health)
             restore = Restore(opened, ledger, on_health)
             await restore.begin()
-            recall(guard.evidence, await opened.recall(time.time()), guard.now)
+            recall(guard.evidence, await opened.recall(guard.now), guard.now)
             return opened, restore
         except GatekeeperError as error:  # protection goes on without its memory
             on_health(error)

@@ -39,7 +39,7 @@ _NETWORK_BITS: Final = {4: (24,), 6: (56, 48)}  # what networks have scores or b
 
 
 class Explain:
-    """The verb, over a guard's parts. `clock` gives Unix time: the system's, which bans go by."""
+    """The verb, over a guard's parts. `clock` gives the system's Unix time, for people to read."""
 
     def __init__(
         self,
@@ -190,11 +190,11 @@ class Explain:
         then how it is with the kernel."""
         keys = [(prefix, scope) for prefix in prefixes for scope in Scope]
         held, kernel = await self._held(keys)
-        now, rows = self._clock(), []
+        now, rows = self._ledger.now, []
         for key in keys:
             ban, one = self._ledger.latest(*key), held.get(key)
             if ban is not None:
-                rows.append(ban_row(ban, now, one))
+                rows.append(ban_row(ban, now, one, self._clock() - now))
             elif one is not None:
                 rows.append(kernel_row(one))
         return rows, kernel

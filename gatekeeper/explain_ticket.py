@@ -18,7 +18,7 @@ def ticket_row(
 ) -> Row:
     """The facts of a ticket. `line` is its entry as a timeline shows it; its lists of locks and
     bans, and the commands that lift them, are as things are now, by the system's clock."""
-    entry = told.entry
+    entry, now = told.entry, ledger.now
     client = source_prefix(entry.source)
     key = entry.account or (accounts.key_of(entry.name) if entry.name else 0)
     blocked = ledger.blocked(client)
@@ -38,7 +38,7 @@ def ticket_row(
         "hook": entry.verdict.source,
         "hook_text": entry.verdict.text,
         "now": round(unix_now, 3),
-        "bans": [] if ban is None else [ban_row(ban, unix_now, None)],
+        "bans": [] if ban is None else [ban_row(ban, now, None, unix_now - now)],
         "blocked": blocked,
         "locks": locks,
         "undo": undo,

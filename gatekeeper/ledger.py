@@ -26,6 +26,7 @@ from gatekeeper.verdict import Reason
 
 MAX_BANS: Final = 1_000_000  # in force; the kernel's sets are made for as many
 MAX_PAST_BANS: Final = 1_000_000  # ended, remembered for escalation
+CLOCKS_APART_S: Final = 60.0  # of two nodes, or of two runs, without one being wrong
 MAX_NOTE_CHARACTERS: Final = 200
 _NO_END: Final = float("inf")
 
@@ -243,7 +244,8 @@ class Ledger:
     def restore(self, bans: Iterable[Ban]) -> None:
         """Take in bans from a Store or another node; subscribers are not told.
 
-        Ended ones become history. What is exempt by now, or no ban can be made for, is left out;
+        Ended ones become history; one made after now, for the clock was set back, is taken for made
+        now. What is exempt by now, or no ban can be made for, is left out;
         of two for the same prefix and scope the one made later stays.
         Costs some microseconds a ban: where there are many, one slice at a time; see `restoring`.
         """
@@ -254,6 +256,8 @@ class Ledger:
             ban = self._as_lifted(each) if self._lifted else each
             if ban is None or not oldest < ban.until < inf:
                 continue
+            if ban.since > now + CLOCKS_APART_S:
+                ban = ban._replace(since=now, until=now + ban.until - ban.since)
             if _has_table(ban.prefix) and not self._never.overlaps(ban.prefix):
                 self._put(ban, now, if_later=True)
 

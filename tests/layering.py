@@ -55,6 +55,7 @@ LEVELS: Final = {
     "banning": 4,
     "ban_verbs": 4,
     "breaker_watch": 4,
+    "clock_watch": 4,
     "guard": 4,
     "pausing": 4,
     "safety_verbs": 4,

@@ -493,6 +493,41 @@ async def test_a_ban_ends_sessions_and_outlives_the_guard(run: Run, tmp_path: Pa
     await store.aclose()
 
 
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0, -1.7e9, 2.4e9])
+async def test_a_clock_that_jumps_ends_no_ban_prolongs_none_and_loses_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """An hour on, an hour back, to the seventies and to the next century."""
+    really, jumped = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: really() + sum(jumped))
+    before = really()
+    past = Ban(Prefix.parse("203.0.113.200"), Scope.MX, Reason.OPERATOR, 3, before - 90, before - 9)
+    store = await SqliteStore.open(tmp_path / "bans.db", 1e6)
+    await store.record([past], before)
+    await store.aclose()
+    async with run() as guard:
+        guard.app._ledger.ban(Prefix.parse(BANNED), Scope.MX, Reason.OPERATOR, seconds=600)
+        await guard.log.line("ban")
+        jumped.append(jump_s)
+        (mine,) = guard.app._ledger.bans()
+        left_s = guard.app._ledger.remaining_s(mine.prefix, Scope.MX)
+        assert left_s == pytest.approx(600, abs=30)
+        client = await guard.smtp(BANNED)
+        assert (await client.hear_until_end()).startswith((b"421 ", b"554 "))
+        guard.app._ledger.ban(Prefix.parse("203.0.113.201"), Scope.MX, Reason.OPERATOR, seconds=60)
+        await guard.log.line("ban")
+        code, said = await command(guard, "ban", "list", "-o", "json")
+        left = {row["prefix"]: row["remaining_s"] for row in json.loads(said)}
+        assert code == 0
+        assert left[BANNED] == pytest.approx(600, abs=30)
+        assert guard.app._enforcement.reconciler.repaired.total() == 0
+    store = await SqliteStore.open(tmp_path / "bans.db", 1e6)
+    kept = {str(ban.prefix): ban for ban in await store.load(really())}
+    await store.aclose()
+    assert kept.keys() == {BANNED, "203.0.113.200", "203.0.113.201"}
+    assert kept[BANNED].until == pytest.approx(before + 600, abs=30)
+
+
 @pytest.mark.parametrize("content", [b"this is no database at all" * 100, None])
 async def test_without_its_store_it_serves_and_says_so_once(
     run: Run, tmp_path: Path, content: bytes | None

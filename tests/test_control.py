@@ -18,7 +18,7 @@ from gatekeeper import control as control_module
 from gatekeeper.abc import BanChange, HeldBan
 from gatekeeper.ban import Ban, Origin, Scope
 from gatekeeper.control import MAX_CLIENTS, MAX_REQUEST_OCTETS, Control, serve
-from gatekeeper.control_verbs import ENFORCER_DEADLINE_S
+from gatekeeper.control_verbs import ENFORCER_DEADLINE_S, ban_row
 from gatekeeper.control_words import ROWS_PER_PIECE
 from gatekeeper.errors import EnforcerError
 from gatekeeper.log import Log
@@ -54,6 +54,10 @@ class FakeBans:
         ban = Ban(prefix, scope, reason, 1, NOW, NOW + (seconds or 600), origin, note)
         self.made[prefix, scope] = ban
         return ban
+
+    @property
+    def now(self) -> float:
+        return NOW
 
     def lift(self, prefix: Prefix, scope: Scope) -> Ban | None:
         return self.made.pop((prefix, scope), None)
@@ -418,3 +422,10 @@ def test_client_knows_the_sockets_name() -> None:
     from gatekeeper.cli.client import SOCKET_NAME
 
     assert SOCKET_NAME == control_module.SOCKET_NAME
+
+
+def test_a_ban_is_told_by_the_systems_clock_and_what_is_left_by_its_own() -> None:
+    ban = Ban(HOST, Scope.AUTH, Reason.OPERATOR, 1, NOW, NOW + 600)
+    row = ban_row(ban, NOW + 60, None, ahead_s=3600)
+    assert (row["since"], row["until"]) == (NOW + 3600, NOW + 4200)
+    assert row["remaining_s"] == 540

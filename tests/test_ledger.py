@@ -297,6 +297,13 @@ def test_restore_keeps_the_ban_made_later(ledger: Ledger) -> None:
     assert len(ledger) == 1
 
 
+def test_restore_takes_a_ban_of_the_future_for_one_made_now(ledger: Ledger) -> None:
+    """The clock was set back, or was years ahead for a while: nobody is banned for years."""
+    ledger.restore([stored(HOST, START + 9e8 + 600, since=START + 9e8)])
+    (ban,) = ledger.bans()
+    assert (ban.since, ban.until) == (START, START + 600)
+
+
 def test_restore_leaves_out_what_can_no_longer_be_banned(ledger: Ledger) -> None:
     ledger.restore(
         [

@@ -347,3 +347,14 @@ def test_learned_share_is_that_of_the_guard_before() -> None:
     after = guard.restarted().logins
     assert after.familiarity.share == share
     assert after.familiarity.learned
+
+
+def test_a_lock_of_the_future_is_as_long_as_it_was() -> None:
+    """One without end stays as it is."""
+    held = AccountLock(7, LockKind.HELD, 9e8, 9e8 + 60, "x")
+    locked = AccountLock(8, LockKind.OPERATOR, 9e8, None)
+    guard = evidence()
+    recall(guard, [held, locked], 1000.0)
+    assert guard.logins.locks.find(7, LockKind.HELD, 1059.0) is not None
+    assert guard.logins.locks.find(7, LockKind.HELD, 1061.0) is None
+    assert guard.logins.locks.find(8, LockKind.OPERATOR, 1061.0) == locked

@@ -5,6 +5,7 @@ learnt of passwords is not among them.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import inf
 from typing import Final, TypeVar
 
@@ -150,6 +151,8 @@ def _recall_score(evidence: Evidence, memory: SourceScore, now: float) -> None:
 
 
 def _recall_lock(evidence: Evidence, lock: AccountLock, now: float) -> None:
+    if lock.until is not None and lock.since > now:
+        lock = replace(lock, since=now, until=now + lock.until - lock.since)
     if lock.until is not None and lock.until <= now:
         return
     if lock.kind is LockKind.LANE:
