@@ -41,6 +41,7 @@ PLAY = """
       vars:
         seen:
           toml: "{{ text }}"
+          dovecot: "{{ lookup('ansible.builtin.template', role ~ '/templates/dovecot.conf.j2') }}"
           given: "{{ given }}"
           spec: "{{ options }}"
           units: "{{ gatekeeper_release_units | map('basename') | list }}"
@@ -72,6 +73,10 @@ def _ansible(*arguments: str, work: Path) -> str:
     return done.stdout
 
 
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the role's variables come to where nothing is set."""
@@ -89,6 +94,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "gatekeeper_version": "release",
         "gatekeeper_allow": ["198.51.100.0/24"],
         "gatekeeper_controller_address": [CONTROLLER],
+        "gatekeeper_dovecot": {"stdout": _said("dovecot", "--version")},
     }
     _ansible("play.yml", "-e", json.dumps(given), work=work)
     found: dict[str, Any] = json.loads((work / "seen.json").read_text())
@@ -126,6 +132,17 @@ def test_what_it_writes_is_a_configuration(seen: dict[str, Any], tmp_path: Path)
         "submissions",
     ]
     assert {it.announce for it in settings.backends.values()} == {Announce.PROXY_V2}
+
+
+def test_dovecot_takes_its_settings(seen: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "dovecot.conf"
+    old = _said("dovecot", "--version").startswith("2.3.")
+    first = "" if old else "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
+    path.write_text(first + seen["dovecot"])
+    read = [line.strip() for line in _said("doveconf", "-c", str(path), "-n").splitlines()]
+    address = f"{'address' if old else 'listen'} = 127.0.0.1"
+    assert {"haproxy = yes", address, "port = 10143"} <= set(read)
+    assert "unix_listener anvil-auth-penalty {" in read
 
 
 def test_it_listens_where_the_units_do(seen: dict[str, Any]) -> None:
