@@ -243,16 +243,20 @@ async def test_a_trial_in_vain_is_followed_by_another() -> None:
 
 
 @virtual_time
-async def test_what_is_under_way_when_the_servers_die_is_the_trial() -> None:
+async def test_who_waits_already_when_servers_die_waits_no_longer() -> None:
     stub = fake()
     async with sharing(stub) as resolver:
-        stub.silent = {nth(number).name for number in range(1000)}
+        stub.silent = {nth(number).name for number in range(500)}
+        started = trio.current_time()
         async with trio.open_nursery() as nursery:
             for number in range(module.DEAD_AFTER):
                 nursery.start_soon(failure, resolver, nth(number))
-            await trio.sleep(stub.deadline_s / 2)
-            nursery.start_soon(failure, resolver, nth(500))
-            await trio.sleep(stub.deadline_s * 0.75)
-            assert await failure(resolver, nth(500)) == DEAD
-            assert await failure(resolver, nth(501)) == DEAD
-            assert resolver.report()["under_way"] == 1
+            await trio.sleep(stub.deadline_s * 0.9)
+            with pytest.raises(ResolverOverloaded):
+                await resolver.resolve(nth(499))
+        assert trio.current_time() - started == pytest.approx(stub.deadline_s)
+        assert resolver.report()["under_way"] == 1, "it is asked on"
+        stub.silent.clear()
+        assert await failure(resolver, nth(500)) == DEAD
+        await trio.testing.wait_all_tasks_blocked()
+        assert await resolver.resolve(nth(499)) == Answer((), 60.0), "asked anew"

@@ -5,8 +5,9 @@ who ask it meanwhile wait for that task. So whoever gives up waiting takes nothi
 and an answer that comes too late for its client is there for its next connection.
 
 A resolver that is dead must not hold every session up for as long as it may. When `DEAD_AFTER`
-questions in a row got no answer of any kind, not even an error, every question fails at once. One
-at a time is asked all the same, as a trial that nobody waits for; whatever is heard then ends that.
+questions in a row got no answer of any kind, not even an error, every question fails at once, those
+that are waited for among them. One at a time is asked all the same, as a trial that nobody waits
+for; whatever is heard then, of questions from before as well, ends that.
 One domain whose own servers are silent does not come to that, for others are asked for between.
 """
 
@@ -21,9 +22,8 @@ from gatekeeper.policy.answer_cache import AnswerCache
 from gatekeeper.records import Answer, Question
 
 MAX_FLIGHTS: Final = 1_000  # questions under way at once: a socket and about 50 KB each
-
-
 DEAD_AFTER: Final = 20  # more than one client can have under way at once
+DEAD: Final = "no server answers anything"
 
 
 @dataclass(slots=True)
@@ -33,6 +33,7 @@ class _Flight:
     landed: trio.Event = field(default_factory=trio.Event)
     answer: Answer | None = None
     why: str = ""
+    left: bool = False  # nobody waits for it any more, and nobody may begin to
 
 
 class SharedResolver:
@@ -44,7 +45,8 @@ class SharedResolver:
         self.silent = 0  # questions in a row without an answer of any kind
         self._trial: _Flight | None = None  # where the servers are taken for dead
         self._cache = AnswerCache()
-        self._flights: dict[Question, _Flight] = {}
+        self._flights: dict[Question, _Flight] = {}  # those that may be waited for
+        self._under_way = 0
         self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
@@ -73,9 +75,11 @@ class SharedResolver:
         flight = self._flights.get(question)
         if self.silent >= DEAD_AFTER:
             self._trial = self._trial or flight or self._launch(question)
-            raise ResolverOverloaded("no server answers anything")
+            raise ResolverOverloaded(DEAD)
         flight = flight or self._launch(question)
         await flight.landed.wait()
+        if flight.left:
+            raise ResolverOverloaded(DEAD)
         if flight.answer is None:
             raise ResolverError(flight.why)
         return flight.answer
@@ -85,17 +89,18 @@ class SharedResolver:
         return {
             "asked": self.asked,
             "remembered": len(self._cache),
-            "under_way": len(self._flights),
+            "under_way": self._under_way,
             "silent": self.silent,
         }
 
     def _launch(self, question: Question) -> _Flight:
         if self._nursery is None:
             raise ResolverError("the resolver is not running")
-        if len(self._flights) >= MAX_FLIGHTS:
+        if self._under_way >= MAX_FLIGHTS:
             raise ResolverOverloaded("too many questions are under way")
         flight = self._flights[question] = _Flight()
         self.asked += 1
+        self._under_way += 1
         self._nursery.start_soon(self._fly, question, flight)
         return flight
 
@@ -104,7 +109,7 @@ class SharedResolver:
             answer = await self.stub.resolve(question)
         except ResolverSilent as error:
             flight.why = str(error)
-            self.silent += 1
+            self._unheard(flight)
         except ResolverError as error:
             flight.why = str(error)
             self.silent = 0
@@ -116,7 +121,20 @@ class SharedResolver:
             self._cache.put(question, answer, trio.current_time())
         finally:
             flight.why = flight.why or "the resolver has ended"
-            del self._flights[question]
+            self._under_way -= 1
+            if self._flights.get(question) is flight:
+                del self._flights[question]
             if self._trial is flight:
                 self._trial = None
             flight.landed.set()
+
+    def _unheard(self, last: _Flight) -> None:
+        """Count a question in vain, and where that is one too many leave all others."""
+        self.silent += 1
+        if self.silent != DEAD_AFTER:
+            return
+        for flight in self._flights.values():
+            if flight is not last:
+                flight.left = True
+                flight.landed.set()
+        self._flights.clear()
