@@ -12,7 +12,7 @@ from random import SystemRandom
 
 from gatekeeper import host, listening, systemd
 from gatekeeper.abc import Dialler, Judge, Screen
-from gatekeeper.config.checking import leads_back
+from gatekeeper.config.checking import loops_between
 from gatekeeper.dnsbl import Blocklists, OnZone
 from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
 from gatekeeper.enforce.transparent import spawn_keeper, targets
@@ -41,6 +41,7 @@ from gatekeeper.settings import (
 )
 from gatekeeper.status_page.lifting import read_token
 from gatekeeper.tls import Certificates, ends_at
+from gatekeeper.unix_sockets import CONTROL_NAME, answers
 from gatekeeper.upstream import Backend, OnOpen
 
 
@@ -59,6 +60,8 @@ class Prepared:
 def prepare(settings: Settings) -> Prepared:
     """Do all that may need rights. Raises `ConfigError`, `PermissionMissing` or, for transparent
     backends, `EnforcerError`."""
+    if answers(settings.run_dir / CONTROL_NAME):  # and its table in the kernel would become ours
+        raise ConfigError(f"{settings.run_dir}: another guard runs with this run_dir")
     host.raise_descriptor_limit(settings.limits.sessions)
     host.own_directory(settings.run_dir, settings.user)
     if settings.store.path is not None:
@@ -162,14 +165,12 @@ def transparent_endpoints(settings: Settings) -> list[Endpoint]:
 
 
 def loops(settings: Settings) -> Iterator[str]:
-    """A line for each backend that is one of the guard's own listeners on this host: a session
-    there would make another one, and so on, until there is room for none."""
+    """A line for each backend that is the guard's own listener: a session there makes another."""
     own = {prefix.packed for prefix in host.own_addresses()}
     for backend in settings.backends.values():
         for listener in settings.listeners:
-            for endpoint in leads_back(backend, listener, own):
-                name = f"[backend.{backend.name}] address"
-                yield f'{name}: {endpoint} is listener "{listener.name}" itself: a loop'
+            for text in loops_between(backend, listener, own):
+                yield f"[backend.{backend.name}] address: {text}"
 
 
 @contextlib.contextmanager

@@ -47,18 +47,32 @@ def remove(path: Path, inode: int) -> None:
             path.unlink()
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove the socket file at `path` unless somebody answers behind it."""
+def answers(path: Path) -> bool:
+    """Whether somebody listens at `path`; not where that cannot be told."""
+    try:
+        _probe(path)
+    except OSError:
+        return False
+    return True
+
+
+def _probe(path: Path) -> None:
+    """Raises `OSError`, which says why nobody answers at `path`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
-        try:
+        # Where the backlog is full somebody is there.
+        with contextlib.suppress(BlockingIOError):
             probe.connect(str(path))
-        except ConnectionRefusedError:  # also where the file is no socket at all
-            if path.is_socket():
-                path.unlink()
-            return
-        except (FileNotFoundError, PermissionError):
-            return
-        except BlockingIOError:
-            pass  # its backlog is full, so somebody is there
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket file at `path` unless somebody answers behind it."""
+    try:
+        _probe(path)
+    except ConnectionRefusedError:  # also where the file is no socket at all
+        if path.is_socket():
+            path.unlink()
+        return
+    except (FileNotFoundError, PermissionError):
+        return
     raise OSError(errno.EADDRINUSE, "another guard answers on this socket", str(path))

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from gatekeeper.unix_sockets import LONGEST_PATH_OCTETS, MODE, inode_of, listen_at, remove
+from gatekeeper.unix_sockets import (
+    LONGEST_PATH_OCTETS,
+    MODE,
+    answers,
+    inode_of,
+    listen_at,
+    remove,
+)
 
 
 def test_owner_and_group_may_connect(tmp_path: Path) -> None:
@@ -30,6 +37,18 @@ def test_one_that_answers_is_left_alone(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             first.accept()[0].close()
+
+
+def test_who_answers_is_seen_without_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    assert not answers(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert not answers(path)
+        server.listen(0)
+        assert [answers(path) for _ in range(3)] == [True] * 3, "with a full backlog, too"
+    assert not answers(path)
+    assert path.is_socket()
 
 
 def test_a_plain_file_is_left_alone(tmp_path: Path) -> None:

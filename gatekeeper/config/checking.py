@@ -204,8 +204,7 @@ def _check_backend(backend: BackendSettings, section: Section, settings: Setting
     if backend.announce is Announce.TRANSPARENT:
         _check_transparent(backend, section, settings)
     for listener in settings.listeners:
-        for endpoint in leads_back(backend, listener):
-            text = f"{endpoint} is listener {quoted(listener.name)} itself: a loop"
+        for text in loops_between(backend, listener):
             section.blame("address", text)
 
 
@@ -223,11 +222,11 @@ def _check_transparent(backend: BackendSettings, section: Section, settings: Set
             section.blame("address", text)
 
 
-def leads_back(
+def loops_between(
     backend: BackendSettings, listener: ListenerSettings, own: Collection[bytes] = ()
-) -> Iterator[Endpoint]:
-    """The addresses of a backend that are this listener, which serves `own` addresses where it
-    listens on all. A name but `localhost` means nothing here."""
+) -> Iterator[str]:
+    """What is wrong with each address of a backend that is this listener's, which serves `own`
+    addresses where it listens on all. A name but `localhost` means nothing here."""
     for endpoint in backend.address:
         addresses: tuple[bytes, ...] = _LOCALHOST
         if endpoint.host.lower().rstrip(".") != "localhost":
@@ -237,7 +236,7 @@ def leads_back(
                 continue
         ports = [pack_address(bind.host) for bind in listener.bind if bind.port == endpoint.port]
         if any(_reaches(bound, one, own) for bound in ports for one in addresses):
-            yield endpoint
+            yield f"{endpoint} is listener {quoted(listener.name)} itself: a loop"
 
 
 def _reaches(bound: bytes, address: bytes, own: Collection[bytes]) -> bool:

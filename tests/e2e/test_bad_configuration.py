@@ -244,10 +244,12 @@ def test_a_second_guard_does_not_take_the_place_of_the_first(rig: Rig) -> None:
         text = text.replace(f'bind = ["127.0.0.1:{port}"]', f'bind = ["127.0.0.1:{other}"]')
     second = rig.directory / "second.toml"
     second.write_text(text)
-    said = run_tool(COMMAND, "run", "-c", second, expect=1)
-    assert f"{rig.directory}/run/{SOCKET_NAME}" in said
-    assert "another guard answers on this socket" in said
-    second.write_text(rig.text)
+    said = run_tool(COMMAND, "run", "-c", second, expect=78)
+    assert said == (
+        f"gatekeeper: {rig.directory}/run: another guard runs with this run_dir"
+        f" (named in {second}:5)\n"
+    )
+    second.write_text(rig.text.replace(f"{rig.directory}/run", f"{rig.directory}/other"))
     said = run_tool(COMMAND, "run", "-c", second, expect=78)
     assert said.count("\n") == 1
     assert "Address already in use" in said
