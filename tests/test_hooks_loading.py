@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hooks_rig import OWNERS, write
 
+from gatekeeper.errors import ConfigError
 from gatekeeper.events import MailAttempt, RcptAttempt
 from gatekeeper.hooks.function import EVENTS, Manner
 from gatekeeper.hooks.loading import MAX_FILE_OCTETS, HooksError, load_files, owners_of
@@ -153,3 +154,17 @@ def test_every_name_is_told_where_there_is_none_of_them() -> None:
         *("connection_opened", "helo", "mail", "rcpt"),
         *("auth_attempt", "auth_outcome", "message_end"),
     ]
+
+
+def test_every_file_that_cannot_be_used_is_told_at_once(tmp_path: Path) -> None:
+    good, broken, gone = (tmp_path / name for name in ("good.py", "broken.py", "gone.py"))
+    good.write_text("def mail(event, facts):\n    pass\n")
+    broken.write_text("def mail(:\n")
+    before = set(sys.modules)
+    with pytest.raises(ConfigError) as caught:
+        load_files([broken, good, gone], OWNERS)
+    assert str(caught.value).splitlines() == [
+        f"{broken}:1: syntax error: invalid syntax",
+        f"{gone}: No such file or directory",
+    ]
+    assert set(sys.modules) == before

@@ -55,16 +55,24 @@ def owners_of(settings: Settings) -> frozenset[int]:
 def load_files(paths: Sequence[Path], owners: Collection[int]) -> tuple[HookFunction, ...]:
     """The hooks of these files, in their order; they are run for it, so this may take a while.
 
-    Raises `HooksError` for the first file that cannot be used; nothing of the others is kept then.
+    Raises `HooksError` for a file that cannot be used, or where it is several `ConfigError` with a
+    line for each; nothing of the others is kept then.
     """
     names = [path.name for path in paths]
     modules: list[str] = []
     hooks: list[HookFunction] = []
+    failures: list[HooksError] = []
     try:
         for path in paths:
             shown = path.name if names.count(path.name) == 1 else str(path)
-            module = _run(path, owners, modules)
-            hooks += _hooks(path, shown, module)
+            try:
+                hooks += _hooks(path, shown, _run(path, owners, modules))
+            except HooksError as error:
+                failures.append(error)
+        if len(failures) > 1:
+            raise ConfigError("\n".join(map(str, failures)))
+        if failures:
+            raise failures[0]
     except BaseException:
         for name in modules:
             sys.modules.pop(name, None)
