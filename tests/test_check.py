@@ -17,7 +17,7 @@ from gatekeeper import host as own_host
 from gatekeeper.check import Finding, Severity, check, host, xdp
 from gatekeeper.check.backends import check_loops, check_openness, check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
-from gatekeeper.check.host import check_directories, check_kernel, check_ports
+from gatekeeper.check.host import check_directories, check_kernel, check_ports, check_web
 from gatekeeper.check.nftables import nf_tables_trouble
 from gatekeeper.check.running import check_running
 from gatekeeper.check.xdp import check_xdp
@@ -28,12 +28,14 @@ from gatekeeper.settings import (
     CertificatePair,
     Endpoint,
     EnforceSettings,
+    HttpSettings,
     ListenerSettings,
     Settings,
     SniSettings,
     StoreSettings,
     TlsMode,
     TlsSettings,
+    WebBind,
 )
 
 NAME = "mail.example.org"
@@ -247,6 +249,36 @@ def test_account_that_is_not_there(
     settings = dataclasses.replace(some_settings(tmp_path, closed), user="nobody-here")
     (finding,) = check_directories(settings)
     assert str(finding) == 'error: user: there is no account "nobody-here" on this host'
+
+
+def served(bind: WebBind, tmp_path: Path, *, running: bool = False) -> list[str]:
+    settings = some_settings(tmp_path / "run", Endpoint("127.0.0.1", 1))
+    settings = dataclasses.replace(settings, http=HttpSettings(bind))
+    return [str(finding) for finding in check_web(settings, running)]
+
+
+def test_where_metrics_are_to_be_served(tmp_path: Path, listening: Endpoint) -> None:
+    at, instead = "warning: [http] bind:", "nothing is served there"
+    assert served(listening, tmp_path) == [f"{at} {listening}: Address already in use; {instead}"]
+    assert served(listening, tmp_path, running=True) == []
+    assert served(Endpoint("127.0.0.2", listening.port), tmp_path) == []
+    assert served(tmp_path / "run" / "http.sock", tmp_path) == [], "run makes its directory"
+
+
+def test_a_socket_for_metrics_that_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    instead = "nothing is served there"
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in {
+        "file": "it is there, and no socket",
+        "none/socket": "it cannot be made there by the guard's user",
+        "loop/socket": "it cannot be made there by the guard's user",
+    }.items():
+        path = tmp_path / name
+        assert served(path, tmp_path) == [f"warning: [http] bind: {path}: {why}; {instead}"]
 
 
 def test_an_account_that_keeps_all_rights(

@@ -16,7 +16,7 @@ from gatekeeper.check.dns import check_dns
 from gatekeeper.check.domains import check_domains
 from gatekeeper.check.finding import Finding, Severity
 from gatekeeper.check.hooks import check_hooks
-from gatekeeper.check.host import check_directories, check_kernel, check_ports
+from gatekeeper.check.host import check_directories, check_kernel, check_ports, check_web
 from gatekeeper.check.notify import check_notify, check_token
 from gatekeeper.check.relay import check_relay
 from gatekeeper.check.running import check_running
@@ -41,6 +41,7 @@ def check(settings: Settings, *, with_dns: bool = False, relay_test: bool = True
     findings = [
         *check_certificates(settings.tls, settings.hostname, time.time()),
         *check_ports(settings, running=running),
+        *check_web(settings, running),
         *check_directories(settings),
         *check_domains(settings),
         *check_hooks(settings),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from gatekeeper.check.as_user import as_user
 from gatekeeper.check.finding import Finding, error, warning
 from gatekeeper.check.manager import held_by_manager
 from gatekeeper.check.nftables import nf_tables_trouble
@@ -16,6 +17,7 @@ from gatekeeper.settings import Endpoint, Settings
 
 _CAP_NET_ADMIN: Final = 12  # capabilities(7)
 _LIBRARY: Final = "libnftables.so.1"
+_UNSERVED: Final = "nothing is served there"
 _WITHOUT: Final = "bans then hold in the guard alone: it refuses, the kernel does not drop"
 
 
@@ -46,6 +48,32 @@ def _bind_failure(endpoint: Endpoint) -> OSError | None:
     except OSError as failure:
         return failure
     return None
+
+
+def check_web(settings: Settings, running: bool) -> Iterator[Finding]:
+    """Whether `[http] bind` can be had; mail is served without. With a guard `running` a port in
+    use is taken for its."""
+    bind = settings.http.bind
+    if isinstance(bind, Endpoint):
+        failure = _bind_failure(bind)
+        if failure is not None and not (failure.errno == errno.EADDRINUSE and running):
+            yield warning("[http] bind", f"{bind}: {failure.strerror}; {_UNSERVED}")
+    elif bind is not None and (why := _unfit(bind, settings)):
+        yield warning("[http] bind", f"{bind}: {why}; {_UNSERVED}")
+
+
+def _unfit(path: Path, settings: Settings) -> str:
+    """Why the guard's user cannot make a socket at `path`."""
+    if path.parent == settings.run_dir:
+        return ""  # `run` makes it and hands it to the user
+    with as_user(settings.user):
+        try:
+            if path.exists() and not path.is_socket():
+                return "it is there, and no socket"
+            may = os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True)
+            return "" if may else "it cannot be made there by the guard's user"
+        except OSError as failure:
+            return failure.strerror or str(failure)
 
 
 def check_directories(settings: Settings) -> Iterator[Finding]:
