@@ -13,29 +13,25 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gatekeeper import host as own_host
 from gatekeeper.check import Finding, Severity, check, host, xdp
-from gatekeeper.check.backends import check_loops, check_openness, check_reach, check_secrecy
+from gatekeeper.check.backends import check_reach, check_secrecy
 from gatekeeper.check.certificates import check_certificates
-from gatekeeper.check.host import check_directories, check_kernel, check_ports, check_web
+from gatekeeper.check.host import check_directories, check_kernel, check_ports
 from gatekeeper.check.nftables import nf_tables_trouble
 from gatekeeper.check.running import check_running
 from gatekeeper.check.xdp import check_xdp
 from gatekeeper.events import MailProtocol
-from gatekeeper.prefix import Prefix
 from gatekeeper.settings import (
     BackendSettings,
     CertificatePair,
     Endpoint,
     EnforceSettings,
-    HttpSettings,
     ListenerSettings,
     Settings,
     SniSettings,
     StoreSettings,
     TlsMode,
     TlsSettings,
-    WebBind,
 )
 
 NAME = "mail.example.org"
@@ -249,83 +245,6 @@ def test_account_that_is_not_there(
     settings = dataclasses.replace(some_settings(tmp_path, closed), user="nobody-here")
     (finding,) = check_directories(settings)
     assert str(finding) == 'error: user: there is no account "nobody-here" on this host'
-
-
-def served(bind: WebBind, tmp_path: Path, *, running: bool = False) -> list[str]:
-    settings = some_settings(tmp_path / "run", Endpoint("127.0.0.1", 1))
-    settings = dataclasses.replace(settings, http=HttpSettings(bind))
-    return [str(finding) for finding in check_web(settings, running)]
-
-
-def test_where_metrics_are_to_be_served(tmp_path: Path, listening: Endpoint) -> None:
-    at, instead = "warning: [http] bind:", "nothing is served there"
-    assert served(listening, tmp_path) == [f"{at} {listening}: Address already in use; {instead}"]
-    assert served(listening, tmp_path, running=True) == []
-    assert served(Endpoint("127.0.0.2", listening.port), tmp_path) == []
-    assert served(tmp_path / "run" / "http.sock", tmp_path) == [], "run makes its directory"
-
-
-def test_a_socket_for_metrics_that_cannot_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    instead = "nothing is served there"
-    (tmp_path / "file").touch()
-    (tmp_path / "loop").symlink_to("loop")
-    for name, why in {
-        "file": "it is there, and no socket",
-        "none/socket": "it cannot be made there by the guard's user",
-        "loop/socket": "it cannot be made there by the guard's user",
-    }.items():
-        path = tmp_path / name
-        assert served(path, tmp_path) == [f"warning: [http] bind: {path}: {why}; {instead}"]
-
-
-def test_an_account_that_keeps_all_rights(
-    tmp_path: Path, closed: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    settings = dataclasses.replace(some_settings(tmp_path, closed), user="root")
-    (finding,) = check_directories(settings)
-    assert str(finding).startswith("warning: user: the guard keeps all of root's rights: ")
-
-
-def looped(host: str, port: int = 993) -> list[str]:
-    backend = BackendSettings("b", (Endpoint(host, port),))
-    listener = ListenerSettings(
-        "imaps", MailProtocol.IMAP, (Endpoint("0.0.0.0", 993),), TlsMode.IMPLICIT, "b"
-    )
-    settings = Settings(NAME, TlsSettings(), (listener,), {"b": backend})
-    return [str(finding) for finding in check_loops(settings)]
-
-
-def test_a_backend_that_is_the_guard_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By an address of this host, where the listener has all, and by names for one."""
-    own = Prefix.parse("192.0.2.9")
-    monkeypatch.setattr(own_host, "own_addresses", lambda: {own})
-    names = {"me.example": [(2, 1, 6, "", ("192.0.2.9", 993))], "other.example": []}
-    monkeypatch.setattr(socket, "getaddrinfo", lambda name, *_, **__: names[name])
-    end = 'is listener "imaps" itself: a loop'
-    at = "error: [backend.b] address:"
-    assert looped("192.0.2.9") == [f"{at} 192.0.2.9:993 {end}"]
-    assert looped("localhost") == [f"{at} localhost:993 {end}"]
-    assert looped("me.example") == [f"{at} me.example:993: 192.0.2.9:993 {end}"]
-    assert looped("192.0.2.9", 143) == looped("192.0.2.8") == looped("other.example") == []
-
-
-def test_networks_that_are_everybody(tmp_path: Path, closed: Endpoint) -> None:
-    everybody = (Prefix.parse("0.0.0.0/0"), Prefix.parse("::/0"), Prefix.parse("192.0.2.0/24"))
-    settings = some_settings(tmp_path, closed)
-    trusting = dataclasses.replace(settings.listeners[0], proxy_protocol_from=everybody)
-    settings = dataclasses.replace(settings, allow=everybody[:1], listeners=(trusting,))
-    assert [str(finding) for finding in check_openness(settings)] == [
-        "warning: allow: 0.0.0.0/0 is everybody: nobody of them is ever banned",
-        *(
-            f"warning: listener imaps: {each} is everybody: any client may claim any address"
-            " (proxy_protocol_from)"
-            for each in ("0.0.0.0/0", "::/0")
-        ),
-    ]
 
 
 def test_ports_of_the_service_manager_are_free_for_the_guard(
