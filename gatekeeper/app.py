@@ -188,7 +188,7 @@ class App:
             on_end=self._chronicle.resumed,
         )
         clock = ClockWatch(time.time, self._steady, self._chronicle.clock)
-        for watch in (pause, self._breaker, self._dns.resolver, self._domains, clock):
+        for watch in (pause, self._breaker, self._dns, self._domains, clock):
             outer.start_soon(watch.run)
         console = self._console(pause)
         parts = self._parts(console, store_follows)

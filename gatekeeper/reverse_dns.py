@@ -1,7 +1,7 @@
 """What DNS calls a client: its name, where that is its own (`policy.reverse_dns`).
 
 Who connects chooses which servers are asked about him, and they may be silent. So few are asked
-about at once: the Resolver's questions must not all be theirs while blocklists need some.
+about at once: the Resolver's questions must not all be theirs while senders need some.
 """
 
 from collections.abc import Mapping

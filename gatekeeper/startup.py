@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
 
+import trio
+
 from gatekeeper import host, listening, systemd
 from gatekeeper.abc import Dialler, Judge, Screen
 from gatekeeper.config.checking import loops_between
@@ -182,8 +184,12 @@ def _noting(problems: list[str]) -> Iterator[None]:
 
 
 class Dns:
-    """The resolver all parts share, and all that is asked through it about clients
-    (`gatekeeper.abc.Screen`)."""
+    """The resolvers all parts share, and all that is asked through them about clients
+    (`gatekeeper.abc.Screen`).
+
+    Blocklists have one of their own. The other is asked for names that strangers choose, whose
+    servers may be theirs: silent ones can make it look dead, and that must let no listed client in.
+    """
 
     def __init__(
         self,
@@ -193,12 +199,19 @@ class Dns:
         is_ours: Callable[[str], bool],
         on_zone: OnZone,
     ) -> None:
-        """See `Blocklists` and `EnvelopeScreen`. The resolver is to be run."""
-        self.resolver = SharedResolver(stub_resolver(settings.dns))
-        self.blocklists = Blocklists(settings, self.resolver, exempt=exempt, on_zone=on_zone)
+        """See `Blocklists` and `EnvelopeScreen`. It is to be run."""
+        stub = stub_resolver(settings.dns)
+        self.resolver, self.of_lists = SharedResolver(stub), SharedResolver(stub)
+        self.blocklists = Blocklists(settings, self.of_lists, exempt=exempt, on_zone=on_zone)
         self.envelope = EnvelopeScreen(settings, self.resolver, exempt=exempt, is_ours=is_ours)
         self.names = ReverseNames(settings.dns, self.resolver)
         self.entrance = Entrance(self.names, exempt=exempt)
+
+    async def run(self) -> None:
+        """Hold the tasks that ask, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.resolver.run)
+            nursery.start_soon(self.of_lists.run)
 
     async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
         """See `Screen.listings`."""
@@ -212,16 +225,24 @@ class Dns:
 
     def reconfigure(self, settings: Settings) -> None:
         """Ask by these settings from the next question on."""
-        self.resolver.stub = stub_resolver(settings.dns)
-        self.resolver.silent = 0  # these servers have not been asked yet
+        stub = stub_resolver(settings.dns)
+        for resolver in (self.resolver, self.of_lists):
+            resolver.stub = stub
+            resolver.silent = 0  # these servers have not been asked yet
         self.blocklists.reconfigure(settings)
         self.envelope.reconfigure(settings)
         self.names.reconfigure(settings.dns)
 
+    def questions(self) -> dict[str, int]:
+        """How many there were of both resolvers; `silent` is that of the worse."""
+        one, other = self.resolver.report(), self.of_lists.report()
+        both = {name: count + other[name] for name, count in one.items()}
+        return both | {"silent": max(one["silent"], other["silent"])}
+
     def report(self) -> dict[str, object]:
         """What `status` tells."""
         return {
-            "dns": self.resolver.report(),
+            "dns": self.questions(),
             "dnsbl": self.blocklists.report(),
             "senders": self.envelope.report(),
             "entrance": self.entrance.report() | {"unanswered": self.names.unanswered},

@@ -6,6 +6,7 @@ import trio
 import trio.testing
 from fake_resolver import FakeResolver
 from guard_bench import client
+from rig import virtual_time
 
 from gatekeeper.events import (
     AuthAttempt,
@@ -55,7 +56,7 @@ def table() -> FakeResolver:
 async def completed(dns: Dns, *said: tuple[JudgedEvent, Client]) -> list[JudgedEvent]:
     """The Events as they are judged, with the resolver running."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(dns.resolver.run)
+        nursery.start_soon(dns.run)
         await trio.testing.wait_all_tasks_blocked()
         events = [await dns.complete(event, who) for event, who in said]
         nursery.cancel_scope.cancel()
@@ -69,8 +70,12 @@ def made(settings: Settings = SETTINGS) -> Dns:
         is_ours={"mx.example"}.__contains__,
         on_zone=lambda _zone, _why: None,
     )
-    dns.resolver.stub = table()
+    answer_from(dns, table())
     return dns
+
+
+def answer_from(dns: Dns, stub: FakeResolver) -> None:
+    dns.resolver.stub = dns.of_lists.stub = stub
 
 
 async def test_each_event_is_completed_by_whom_it_concerns() -> None:
@@ -90,10 +95,36 @@ async def test_each_event_is_completed_by_whom_it_concerns() -> None:
 
 async def test_a_reload_changes_what_is_asked() -> None:
     dns = made()
-    dns.resolver.silent = DEAD_AFTER
+    dns.resolver.silent = dns.of_lists.silent = DEAD_AFTER
     rules = dict.fromkeys((Reason.HELLO, Reason.SPF_FAIL), Treatment.IGNORE)
     dns.reconfigure(replace(SETTINGS, rules=rules))
-    assert dns.resolver.report()["silent"] == 0, "there may be other servers now"
-    dns.resolver.stub = table()
+    assert dns.questions()["silent"] == 0, "there may be other servers now"
+    answer_from(dns, table())
     events = await completed(dns, (MAIL, MX), (HELLO, MX))
     assert events == [replace(MAIL, domain=SenderDomain.FOUND), HELLO]
+
+
+@virtual_time
+async def test_silent_domains_of_a_stranger_get_no_listed_client_in() -> None:
+    """He opens some sessions and names senders whose servers he keeps silent, and goes on so that
+    every question that might show the resolver to be alive is one of his."""
+    stub = table()
+    stub.silent = {f"s{number}.example" for number in range(100)}
+    dns = made()
+    answer_from(dns, stub)
+    listed = client("203.0.113.9", MailProtocol.SMTP)
+
+    async def say(number: int) -> None:
+        event = MailAttempt(f"a@s{number}.example", "x.example")
+        await dns.complete(event, client(f"192.0.2.{number // 10}", MailProtocol.SMTP))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dns.run)
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as senders:
+            for number in range(DEAD_AFTER):
+                senders.start_soon(say, number)
+        assert dns.questions()["silent"] >= DEAD_AFTER
+        await say(99)
+        assert await dns.listings(listed, AskedOn.AUTH)
+        nursery.cancel_scope.cancel()

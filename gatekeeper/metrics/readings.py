@@ -198,13 +198,13 @@ def _hooks(parts: Parts) -> Iterator[Reading]:
 
 
 def _questions(parts: Parts) -> Iterator[Reading]:
-    blocklists, resolver = parts.dns.blocklists, parts.dns.resolver
+    blocklists, questions = parts.dns.blocklists, parts.dns.questions()
     for zone, up in blocklists.zones().items():
         yield Reading(f.ZONE_UP, up, (zone,))
     for (zone, lookup), count in blocklists.lookups.items():
         yield Reading(f.LOOKUPS, count, (zone, lookup.value))
-    yield Reading(f.QUESTIONS, resolver.asked)
-    yield Reading(f.UNDER_WAY, resolver.report()["under_way"])
+    yield Reading(f.QUESTIONS, questions["asked"])
+    yield Reading(f.UNDER_WAY, questions["under_way"])
     if parts.domains.count is not None:
         yield Reading(f.DOMAINS, parts.domains.count)
         yield Reading(f.DOMAIN_TROUBLES, parts.domains.troubles)
