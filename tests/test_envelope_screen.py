@@ -203,10 +203,43 @@ async def test_a_client_takes_no_others_turn() -> None:
         for _ in range(MAX_OF_CLIENT):
             nursery.start_soon(mail, asked, "a@b.example")
         await trio.testing.wait_all_tasks_blocked()
-        assert (await mail(asked, "a@host.example")).domain is None
+        started = trio.current_time()
         other = client("192.0.2.1", MailProtocol.SMTP)
         assert (await mail(asked, "a@host.example", other)).domain is SenderDomain.FOUND
+        assert trio.current_time() == started
     assert (await mail(asked, "a@host.example")).domain is SenderDomain.FOUND
+
+
+@virtual_time
+async def test_who_keeps_his_turns_busy_gets_no_forged_sender_by() -> None:
+    """All his turns wait for servers of his own that are silent, and more of it waits before the
+    forged one."""
+    dns = zone()
+    dns.silent.add("slow.example")
+    asked = made(dns)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2 * MAX_OF_CLIENT):
+            nursery.start_soon(mail, asked, "a@slow.example")
+        await trio.testing.wait_all_tasks_blocked()
+        event = await mail(asked, "a@b.example")
+    assert (event.domain, event.spf) == (SenderDomain.FOUND, SpfResult.FAIL)
+    assert asked.report()["unasked"] == 0
+
+
+@virtual_time
+async def test_who_leaves_while_he_waits_for_his_turn_leaves_nothing() -> None:
+    dns = zone()
+    dns.silent.add("b.example")
+    asked = made(dns)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2 * MAX_OF_CLIENT):
+            nursery.start_soon(mail, asked, "a@b.example")
+        await trio.sleep(DEADLINE_S / 2)
+        nursery.cancel_scope.cancel()
+    assert asked.clients == 0
+    dns.silent.clear()
+    assert (await mail(asked, "a@b.example")).spf is SpfResult.FAIL
+    assert asked.clients == 0
 
 
 # -- EHLO ---------------------------------------------------------------------------------------

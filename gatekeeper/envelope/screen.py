@@ -7,7 +7,6 @@ looked at, nor is a sender on the login ports: who may send there is the backend
 account, and mail programs call themselves what they like (RFC 6409).
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -30,7 +29,9 @@ from gatekeeper.settings import Settings, Treatment
 from gatekeeper.verdict import Reason
 
 MAX_ASKED: Final = 200  # senders at once: with 4 questions each they leave room for other questions
-MAX_OF_CLIENT: Final = 10  # of them: who names domains with slow servers takes no others' turn
+# Of them; more of a client wait until some of its own are done. So who names domains with slow
+# servers takes no others' turn, and to let his next senders by unasked would be a way round it all.
+MAX_OF_CLIENT: Final = 10
 
 
 class EnvelopeScreen:
@@ -50,7 +51,8 @@ class EnvelopeScreen:
         self.senders = 0  # asked about
         self.unanswered = 0  # of them, not in time
         self.unasked = 0  # too many at once
-        self._asked_now: Counter[Prefix] = Counter()  # by client
+        self._asked_now = 0
+        self._turns: dict[Prefix, trio.CapacityLimiter] = {}  # of clients that have or want one
         self._resolver = resolver
         self._exempt = exempt
         self._is_ours = is_ours
@@ -74,6 +76,11 @@ class EnvelopeScreen:
             return await self._completed_mail(event, client)
         return event
 
+    @property
+    def clients(self) -> int:
+        """How many have senders that are asked about, or wait for that."""
+        return len(self._turns)
+
     def report(self) -> dict[str, int]:
         """What `status` tells."""
         return {
@@ -92,20 +99,30 @@ class EnvelopeScreen:
         return event if fault is None else replace(event, fault=fault)
 
     async def _completed_mail(self, event: MailAttempt, client: Client) -> MailAttempt:
-        who, now = client.entity, self._asked_now
+        who = client.entity
         if self._exempt(who):
             return event
-        if now[who] >= MAX_OF_CLIENT or now.total() >= MAX_ASKED:
+        turn = self._turns.get(who)
+        if turn is None:
+            turn = self._turns[who] = trio.CapacityLimiter(MAX_OF_CLIENT)
+        try:
+            async with turn:
+                return await self._asked_in_turn(event, client)
+        finally:
+            left = turn.statistics()
+            if not left.borrowed_tokens and not left.tasks_waiting:
+                self._turns.pop(who, None)
+
+    async def _asked_in_turn(self, event: MailAttempt, client: Client) -> MailAttempt:
+        if self._asked_now >= MAX_ASKED:
             self.unasked += 1
             return event
         self.senders += 1
-        now[who] += 1
+        self._asked_now += 1
         try:
             return await self._asked(event, client)
         finally:
-            now[who] -= 1
-            if not now[who]:
-                del now[who]
+            self._asked_now -= 1
 
     async def _asked(self, event: MailAttempt, client: Client) -> MailAttempt:
         sender = read_strictly(event.reverse_path)
