@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from gatekeeper.policy.domain_names import is_address_literal
 from gatekeeper.policy.mailboxes import Mailbox, canonical_domain, read_mailbox, without_tag
 from gatekeeper.policy.name_set import NameSet
 from gatekeeper.policy.prefix_set import PrefixSet
@@ -114,12 +115,12 @@ class Domains:
         """What is to be known of a recipient. `reverse_name` is None where it is not known, and
         `reverse_path` where there is none; of the null sender (RFC 5321 4.5.5) no list speaks.
 
-        Where servers might read different ones in a path, the recipient is unknown and the sender
-        on every black list of senders: he would be looked up here under another name than the one
-        the backend goes by.
+        Where servers might read different ones in a path, or each puts a domain of its own to it,
+        the recipient is unknown. The sender is on every black list of senders in the first case: he
+        would be looked up here under another name than the one the backend goes by.
         """
         recipient = read_mailbox(forward_path)
-        own = NO_LISTS if recipient is None else self.by_name.get(recipient.domain, NO_LISTS)
+        own = NO_LISTS if recipient is None else self._of_domain(recipient.domain)
         both = (self.everywhere,) if own is NO_LISTS else (self.everywhere, own)
         packed = pack_address(address)
         client = Prefix(packed, len(packed) * 8)
@@ -134,7 +135,7 @@ class Domains:
                 and (hidden or (sender is not None and lists.black.has_sender(sender)))
                 for lists in both
             ),
-            unknown_user=(bool(self.by_name) and read_strictly(forward_path) is None)
+            unknown_user=(bool(self.by_name) and _of_no_domain(forward_path))
             or (recipient is not None and self._unknown(recipient.local, own)),
             client_whitelisted=white_client,
             whitelisted=white_client
@@ -147,6 +148,14 @@ class Domains:
         """Whether the client is on `_global_`'s white list, whomever it writes to: an address of
         it, where `entity` is a /64."""
         return self.everywhere.white.ips.overlaps(entity)
+
+    def _of_domain(self, domain: str) -> DomainLists:
+        """The lists of a domain in its one form; where it has none, those of the one that its
+        letters fold into, for Postfix takes it for that one."""
+        found = self.by_name.get(domain)
+        if found is None and not domain.isascii():
+            found = self.by_name.get(domain.casefold())
+        return NO_LISTS if found is None else found
 
     def _unknown(self, local: str, own: DomainLists) -> bool:
         """Whether the domain has no such user. Invalid wins, and a list of valid ones speaks of
@@ -162,6 +171,18 @@ class Domains:
         if not own.valid:
             return False
         return not any(name in own.valid or name in everywhere.valid for name in names)
+
+
+def _of_no_domain(forward_path: str) -> bool:
+    """Whether no domain is named that all servers read alike. A bare name and one at an address in
+    brackets are of a domain that each server has for it; that of the postmaster is taken as such
+    (RFC 5321 4.5.1)."""
+    recipient = read_strictly(forward_path)
+    if recipient is None:
+        return True
+    local, domain = recipient
+    here = not domain or is_address_literal(domain)
+    return here and bool(local) and local.lower() != POSTMASTER
 
 
 def _mailbox_listed(names: NameSet, mailbox: Mailbox) -> bool:

@@ -8,7 +8,8 @@ is none. Labels are mapped as UTS 46 does for what people type: NFKC and lower c
 A-label stays as it is, so that it equals nothing but itself.
 
 Local parts (RFC 5321 4.1.2, 2.4): case does not count, which the RFC leaves to the host, and no
-common server counts it. A quoted string is the text it quotes.
+common server counts it. Letters are folded as Postfix folds what it looks up (Unicode 3.13, full
+case folding): a long s is an s to it. A quoted string is the text it quotes.
 """
 
 import unicodedata
@@ -73,7 +74,7 @@ def canonical_local(local: str) -> str:
     """A local part in its one form; empty where it is too long for any."""
     if len(local) > MAX_LOCAL_CHARACTERS:
         return ""
-    return local.lower() if local.isascii() else unicodedata.normalize("NFC", local.lower())
+    return local.lower() if local.isascii() else unicodedata.normalize("NFC", local.casefold())
 
 
 def without_tag(local: str) -> str:
