@@ -4,6 +4,7 @@ Who connects chooses which servers are asked about him, and they may be silent. 
 about at once: the Resolver's questions must not all be theirs while senders need some.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -17,7 +18,7 @@ from gatekeeper.policy.reverse_dns import forward_questions, read_reverse, rever
 from gatekeeper.records import Answer, Question
 from gatekeeper.settings import DnsSettings
 
-# Looked up at once, with some questions each. Where names take 20 ms that is 5,000 a second, and 50
+# Addresses looked up at once, with some questions each. Where names take 20 ms that is 5,000 a second, and 50
 # where nobody answers; the Resolver has room for 1,000 questions (`resolver.shared`).
 MAX_LOOKUPS: Final = 100
 
@@ -27,7 +28,7 @@ class ReverseNames:
 
     def __init__(self, settings: DnsSettings, resolver: Resolver) -> None:
         self.unanswered = 0  # clients of whom nothing could be said
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()  # by address, for its connections share answers
         self._resolver = resolver
         self._deadline_s = settings.deadline_s
 
@@ -49,14 +50,17 @@ class ReverseNames:
 
         Never raises, and returns within the deadline of the settings.
         """
-        if self._under_way >= MAX_LOOKUPS:
+        now = self._under_way
+        if address not in now and len(now) >= MAX_LOOKUPS:
             found = None
         else:
-            self._under_way += 1
+            now[address] += 1
             try:
                 found = await self._look_up(address)
             finally:
-                self._under_way -= 1
+                now[address] -= 1
+                if not now[address]:
+                    del now[address]
         self.unanswered += found is None
         return found
 

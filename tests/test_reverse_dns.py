@@ -116,6 +116,20 @@ async def test_a_crowd_of_clients_with_silent_servers_leaves_questions_for_other
 
 
 @virtual_time
+async def test_many_connections_of_one_client_take_one_place() -> None:
+    """They all wait for the same answer; two clients with silent servers took all places."""
+    found = resolver(MX)
+    found.silent.update(reverse_question(f"192.0.2.{number}").name for number in range(2))
+    names = names_of(found)
+    async with trio.open_nursery() as nursery:
+        for number in range(MAX_LOOKUPS):
+            nursery.start_soon(names.lookup, f"192.0.2.{number % 2}")
+        await trio.sleep(DEADLINE_S / 2)
+        assert await names.lookup(ADDRESS) == ReverseDns(ReverseState.CONFIRMED, MX)
+        nursery.cancel_scope.cancel()
+
+
+@virtual_time
 async def test_who_is_cancelled_makes_room() -> None:
     found = resolver(MX)
     found.silent.add(POINTER)
