@@ -53,6 +53,8 @@ _MOST: Final = {
     "breaker_bans_minute": MAX_NOTED - 1,
     "breaker_people_share": 1,
 }
+_TABLES: Final = ("listeners", "backends")
+_TABLES_MOST: Final = 256  # each is compared with each
 _LISTENER_KEYS: Final = ("protocol", "bind", "tls", "backend")  # which must be there
 # Both go to the kernel process in one packet of 64 KiB, beside the host's own addresses.
 _LISTED_MOST: Final = {"allow": 400, "block": 900}
@@ -63,6 +65,11 @@ def check_together(settings: Settings, top: Section) -> None:
     listeners = list(zip(settings.listeners, top.sections("listener", "[[listener]]"), strict=True))
     if not listeners and not top.has("listener"):
         top.blame("", "no [[listener]]: there is nothing to guard")
+    if too_many := [key for key in _TABLES if len(getattr(settings, key)) > _TABLES_MOST]:
+        for key in too_many:
+            count = len(getattr(settings, key))
+            top.blame(key.removesuffix("s"), f"{count} {key}: {_TABLES_MOST} at most")
+        return
     for listener, section in listeners:
         if listener.name:
             section.title = f'[[listener]] "{listener.name}"'

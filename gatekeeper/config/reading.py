@@ -18,9 +18,10 @@ from gatekeeper.errors import PermissionMissing
 DROP_IN_DIRECTORY: Final = "conf.d"
 _NAMED_ARRAY: Final = "listener"  # the one array of tables that merges by its `name`
 LONGEST_TEXT: Final = 300
-LARGEST_OCTETS: Final = 4 << 20  # a guard that reads it again reads nothing else meanwhile
+LARGEST_OCTETS: Final = 1 << 20  # a guard that reads it again reads nothing else meanwhile
 _PIPES: Final = (Path("/dev/stdin"), Path("/dev/fd"), Path("/proc/self/fd"))  # end; others wait
 _LONG_NUMBER: Final = re.compile(rb"[0-9_]{4300}")  # CPython's bound for decimal digits
+_DEEP_KEY: Final = re.compile(r"^[ \t\[]*[\w-]*(?:[ \t]*\.[ \t]*[\w-]*){40}", re.MULTILINE)
 _LINE_IN_ERROR: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -123,7 +124,7 @@ def _unfit(file: Path) -> str:
     if endless and not any(file.is_relative_to(place) for place in _PIPES):
         return "is no regular file"
     if status.st_size > LARGEST_OCTETS:
-        return f"has {status.st_size >> 20} MiB, and {LARGEST_OCTETS >> 20} at most are read"
+        return f"has {status.st_size} octets, and {LARGEST_OCTETS} at most are read"
     return ""
 
 
@@ -134,6 +135,8 @@ def parse(octets: bytes, file: Path, problems: list[Problem]) -> Table | None:
     """
     try:
         text = octets.decode("utf-8-sig")
+        if _DEEP_KEY.search(text):  # each part costs as much as all before it
+            raise RecursionError
         raw = tomllib.loads(text)
         table = _attach(raw, (), _Lines(file, locate(text.replace("\r\n", "\n"))))
     except UnicodeDecodeError as error:

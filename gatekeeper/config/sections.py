@@ -8,6 +8,7 @@ from gatekeeper.config.reading import Array, Item, Place, Problem, Table, Value
 from gatekeeper.config.values import nearest, quoted
 
 T = TypeVar("T")
+HINTED: Final = 200  # problems; looking for near words takes long, and a wrong file has thousands
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")  # TOML: other keys stand in quotes
 
 
@@ -151,7 +152,7 @@ class Section:
         for key, item in self._table.entries.items():
             if key not in self._known:
                 inside = f" in {self.title}" if self.title else ""
-                hint = nearest(key, self._known)
+                hint = nearest(key, self._known) if len(self._problems) < HINTED else ""
                 self._blame_at(item.at, f"unknown key {quoted(key)}{inside}{hint}")
 
     def _find(self, key: str) -> Item | None:
