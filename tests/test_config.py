@@ -495,6 +495,15 @@ def test_more_tables_than_anybody_has_are_not_compared_with_each_other(tmp_path:
     ]
 
 
+def test_thousands_of_problems_are_counted(tmp_path: Path) -> None:
+    text = "".join(f"zzz{number} = 1\n" for number in range(1234)) + GOOD
+    with pytest.raises(ConfigErrors) as caught:
+        load(write(tmp_path, text))
+    assert len(caught.value.problems) == 1234
+    assert len(str(caught.value).splitlines()) == 1001
+    assert str(caught.value).endswith("\nand 234 more")
+
+
 def test_absent_file_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none.toml: cannot be read: No such file"):
         load(tmp_path / "none.toml")

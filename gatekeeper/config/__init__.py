@@ -1,6 +1,7 @@
 """Configuration: the operator's files as `Settings`, or everything wrong with them at once."""
 
 from pathlib import Path
+from typing import Final
 
 from gatekeeper.config.building import build
 from gatekeeper.config.checking import check_together
@@ -8,6 +9,8 @@ from gatekeeper.config.reading import Problem, read
 from gatekeeper.config.sections import Section
 from gatekeeper.errors import ConfigError
 from gatekeeper.settings import Settings
+
+MOST_LINES: Final = 1000  # that are told: nobody reads more, and a log has better to keep
 
 __all__ = ["ConfigErrors", "Problem", "load", "run_dir"]
 
@@ -17,7 +20,10 @@ class ConfigErrors(ConfigError):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+        lines = [str(problem) for problem in self.problems[:MOST_LINES]]
+        if len(self.problems) > MOST_LINES:
+            lines.append(f"and {len(self.problems) - MOST_LINES} more")
+        super().__init__("\n".join(lines))
 
 
 def load(path: Path) -> Settings:
