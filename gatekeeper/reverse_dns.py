@@ -18,8 +18,8 @@ from gatekeeper.policy.reverse_dns import forward_questions, read_reverse, rever
 from gatekeeper.records import Answer, Question
 from gatekeeper.settings import DnsSettings
 
-# Addresses looked up at once, with some questions each. Where names take 20 ms that is 5,000 a second, and 50
-# where nobody answers; the Resolver has room for 1,000 questions (`resolver.shared`).
+# Addresses looked up at once, with some questions each. Where names take 20 ms that is 5,000 a
+# second, and 50 where nobody answers; the Resolver has room for 1,000 (`resolver.shared`).
 MAX_LOOKUPS: Final = 100
 
 

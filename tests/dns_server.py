@@ -25,6 +25,8 @@ class Manner(Enum):
     TRUNCATED = "truncated"  # by UDP; by TCP all of it comes
     CUT = "cut"  # a message that ends in the middle
     FOREIGN = "foreign"  # with another id, as who guesses would send it
+    CUT_BY_TCP = "cut-by-tcp"  # truncated by UDP
+    FOREIGN_BY_TCP = "foreign-by-tcp"
 
 
 @dataclass
@@ -53,12 +55,14 @@ class DnsServer:
             case Manner.FOREIGN:
                 answer.id ^= 1
                 return answer.to_wire()
-            case Manner.TRUNCATED if transport == "udp":
+            case Manner.TRUNCATED | Manner.CUT_BY_TCP | Manner.FOREIGN_BY_TCP if transport == "udp":
                 answer.flags |= dns.flags.TC
                 return answer.to_wire()
+            case Manner.FOREIGN_BY_TCP:
+                answer.id ^= 1
         self._fill(answer, name, dns.rdatatype.to_text(question.rdtype))
         octets = answer.to_wire(max_size=65_535)
-        return octets[: len(octets) // 2] if manner is Manner.CUT else octets
+        return octets[: len(octets) // 2] if manner in {Manner.CUT, Manner.CUT_BY_TCP} else octets
 
     def _fill(self, answer: dns.message.Message, name: str, wanted: str) -> None:
         lines = self.records.get(name)

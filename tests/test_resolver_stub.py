@@ -1,10 +1,13 @@
 """The stub resolver against a server of its own: transports, servers that fail, resolv.conf."""
 
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import dns.message
 import pytest
 import trio
 from contracts import resolver as world
@@ -14,7 +17,13 @@ from rig import virtual_time
 
 from gatekeeper.abc import Resolver
 from gatekeeper.records import Question, RecordType
-from gatekeeper.resolver.stub import MAX_RECORDS, StubResolver, system_servers
+from gatekeeper.resolver.stub import (
+    MAX_ANSWER_OCTETS,
+    MAX_RECORDS,
+    UDP_OCTETS,
+    StubResolver,
+    system_servers,
+)
 from gatekeeper.settings import Endpoint
 
 
@@ -47,8 +56,8 @@ class TestStubResolver(world.ResolverContract):
             yield stub
 
 
-@virtual_time
 async def test_a_truncated_answer_comes_whole_by_tcp() -> None:
+    # A clock that jumps takes no notice of threads.
     async with dns_server() as server:
         addresses = {f"127.0.{number}.2" for number in range(200)}
         server.records["many.example"] = [f"60 IN A {address}" for address in addresses]
@@ -80,6 +89,51 @@ async def test_more_records_than_anybody_needs_are_a_failure() -> None:
         stub = StubResolver((server.endpoint,), DEADLINE_S)
         why = await failure(stub, Question("many.example", RecordType.A))
     assert why == "its answer has too many records"
+
+
+LONG_TEXT = "60 IN TXT " + " ".join(['""'] * MAX_ANSWER_OCTETS)  # an octet each
+REFERENCE = Question("long.example", RecordType.TXT)
+
+
+@virtual_time
+async def test_an_answer_longer_than_anybody_needs_is_not_read() -> None:
+    """To read 64 KiB of a stranger's took 150 to 340 ms, in which nothing else was done."""
+    async with dns_server() as server:
+        server.records["long.example"] = [LONG_TEXT]
+        server.manners["long.example"] = Manner.TRUNCATED
+        stub = StubResolver((server.endpoint,), DEADLINE_S)
+        assert await failure(stub, REFERENCE) == "its answer is too long"
+
+
+async def test_what_came_by_tcp_is_read_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readers = []
+    read = dns.message.from_wire
+
+    def watched(*args: Any, **kwargs: Any) -> dns.message.Message:  # noqa: ANN401  as the library's
+        if len(args[0]) > UDP_OCTETS:
+            readers.append(threading.current_thread())
+        return read(*args, **kwargs)
+
+    async with dns_server() as server:
+        server.records["long.example"] = ["60 IN TXT " + " ".join(['"x"'] * UDP_OCTETS)]
+        server.manners["long.example"] = Manner.TRUNCATED
+        stub = StubResolver((server.endpoint,), DEADLINE_S)
+        monkeypatch.setattr(dns.message, "from_wire", watched)
+        assert (await stub.resolve(REFERENCE)).records == ("x" * UDP_OCTETS,)
+    assert readers
+    assert threading.main_thread() not in readers
+
+
+@pytest.mark.parametrize("manner", [Manner.CUT_BY_TCP, Manner.FOREIGN_BY_TCP])
+async def test_octets_by_tcp_that_are_no_answer_are_a_failure(manner: Manner) -> None:
+    async with dns_server() as server:
+        furnish(server)
+        server.manners["listed.example"] = manner
+        stub = StubResolver((server.endpoint,), DEADLINE_S)
+        assert "answer" in await failure(stub, LISTED)
+        assert ("listed.example", "tcp") in server.asked
 
 
 @pytest.mark.parametrize("manner", [Manner.CUT, Manner.FOREIGN])

@@ -3,9 +3,13 @@
 Nothing is remembered here. UDP with EDNS (RFC 6891) first, TCP where the answer was truncated
 (RFC 7766 5); the servers do the recursion. Each question has a socket of its own, connected: a
 server that does not run is noticed at once, and a stranger's datagram never arrives.
+
+What an answer holds is often up to a stranger, and to read one takes some microseconds for each
+record and each string. What came by TCP may be much, so it is bounded and read in a thread.
 """
 
 import socket
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -39,7 +43,11 @@ PORT: Final = 53
 MAX_SERVERS: Final = 3  # as the C library: MAXNS of resolv.conf(5)
 ATTEMPTS: Final = 2  # at least: a datagram may be lost
 UDP_OCTETS: Final = 1232  # no fragments on any path (DNS flag day 2020)
-MAX_RECORDS: Final = 256  # of one answer, which may be 64 KiB of them by TCP
+MAX_RECORDS: Final = 256  # of one answer
+MAX_ANSWER_OCTETS: Final = 8_192  # by TCP; domains with many TXT records have some thousands
+_READERS: Final = 1  # threads; only one runs Python at a time, and the event loop is to be it
+_HEAD: Final = struct.Struct("!6H")  # RFC 1035 4.1.1: the last four are counts
+_NOT_RECORDS: Final = 2  # in them: the question and OPT
 _TYPES: Final = {type_: dns.rdatatype.from_text(type_.value) for type_ in RecordType}
 # The guard has dropped its rights when it asks, and may not be able to load modules any more: what
 # dnspython loads when it is needed is loaded here.
@@ -53,6 +61,7 @@ class StubResolver:
 
     def __init__(self, servers: Sequence[Endpoint], deadline_s: float) -> None:
         """Ask `servers` in their order, one alone twice; all of it within `deadline_s`."""
+        self._readers = trio.CapacityLimiter(_READERS)
         self._servers = tuple(servers)[:MAX_SERVERS] or _LOOPBACK
         self._deadline_s = deadline_s
 
@@ -97,18 +106,55 @@ class StubResolver:
         datagrams = await _BACKEND.make_socket(  # type: ignore[no-untyped-call]  # in its code
             family, socket.SOCK_DGRAM, 0, None, (server.host, server.port)
         )
-        async with datagrams:
-            answer, _ = await dns.asyncquery.udp_with_fallback(
-                query,
-                server.host,
-                port=server.port,
-                udp_sock=datagrams,
-                backend=_BACKEND,
-                ignore_errors=True,
+        try:
+            async with datagrams:
+                answer: dns.message.Message = await dns.asyncquery.udp(
+                    query,
+                    server.host,
+                    port=server.port,
+                    sock=datagrams,
+                    backend=_BACKEND,
+                    ignore_errors=True,
+                    raise_on_truncation=True,
+                )
+        except dns.message.Truncated:
+            octets = await _by_tcp(query.to_wire(), server, family)
+            answer = await trio.to_thread.run_sync(
+                dns.message.from_wire, octets, abandon_on_cancel=True, limiter=self._readers
             )
-        if not isinstance(answer, dns.message.QueryMessage):
+        if not (isinstance(answer, dns.message.QueryMessage) and query.is_response(answer)):
             raise ResolverError("its answer is no answer to a query")
         return answer
+
+
+async def _by_tcp(query: bytes, server: Endpoint, family: int) -> bytes:
+    """The answer's octets (RFC 1035 4.2.2). Raises `OSError`, `EOFError` or `ResolverError`."""
+    with trio.socket.socket(family, socket.SOCK_STREAM) as sock:
+        await sock.connect((server.host, server.port))
+        stream = trio.SocketStream(sock)
+        try:
+            await stream.send_all(len(query).to_bytes(2) + query)
+            size = int.from_bytes(await _exactly(stream, 2))
+            if size > MAX_ANSWER_OCTETS:
+                raise ResolverError("its answer is too long")
+            octets = await _exactly(stream, size)
+        except trio.BrokenResourceError as error:
+            raise EOFError from error
+    if size < _HEAD.size:
+        raise EOFError
+    if sum(_HEAD.unpack_from(octets)[2:]) > MAX_RECORDS + _NOT_RECORDS:
+        raise ResolverError("its answer has too many records")
+    return octets
+
+
+async def _exactly(stream: trio.SocketStream, count: int) -> bytes:
+    octets = b""
+    while len(octets) < count:
+        more = await stream.receive_some(count - len(octets))
+        if not more:
+            raise EOFError
+        octets += more
+    return octets
 
 
 def _read(message: dns.message.QueryMessage) -> Answer:
