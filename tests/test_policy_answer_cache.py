@@ -61,3 +61,34 @@ def test_what_is_discarded_is_gone() -> None:
     cache.put(QUESTION, Answer(LISTED, 60.0), 0.0)
     cache.discard(QUESTION)
     assert cache.get(QUESTION, 0.0) is None
+
+
+def test_long_answers_of_strangers_take_no_more_memory_than_short_ones() -> None:
+    """50,000 of 8 KiB each took 380 MB."""
+    cache = AnswerCache(octets=100_000)
+    texts = [("x" * 8_000,), ("\u20ac" * 8_000,), tuple(f"127.0.{n}.2" for n in range(200))]
+    for number in range(300):
+        cache.put(Question(f"{number}.example", RecordType.TXT), Answer(texts[number % 3], 60.0), 0)
+        assert cache.octets <= 100_000
+    assert 4 <= len(cache) <= 10
+    assert cache.get(Question("299.example", RecordType.TXT), 0.0) is not None
+    for number in range(300):
+        cache.discard(Question(f"{number}.example", RecordType.TXT))
+    assert (len(cache), cache.octets) == (0, 0)
+
+
+def test_what_is_put_again_counts_once() -> None:
+    cache = AnswerCache()
+    for _ in range(3):
+        cache.put(QUESTION, Answer(LISTED, 60.0), 0.0)
+        once = cache.octets
+    cache.put(QUESTION, Answer((), 60.0), 0.0)
+    assert 0 < cache.octets < once
+    assert cache.get(QUESTION, 99.0) is None
+    assert cache.octets == 0
+
+
+def test_an_answer_longer_than_the_whole_table_is_not_kept() -> None:
+    cache = AnswerCache(octets=10_000)
+    cache.put(QUESTION, Answer(("x" * 20_000,), 60.0), 0.0)
+    assert (len(cache), cache.octets) == (0, 0)
