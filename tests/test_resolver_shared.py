@@ -174,9 +174,14 @@ def nth(number: int) -> Question:
     return Question(f"n{number}.example", RecordType.A)
 
 
-async def is_dead(resolver: SharedResolver, stub: FakeResolver) -> None:
-    """So many questions in vain that the servers are taken for dead."""
+async def is_dead(
+    resolver: SharedResolver, stub: FakeResolver, *, but: Question | None = None
+) -> None:
+    """So many questions in vain that the servers are taken for dead, which answer none `but` one
+    now."""
     stub.silent = {nth(number).name for number in range(1000)}
+    if but is None:
+        stub.silent.add(module.OUR_OWN.name)
     for number in range(module.DEAD_AFTER):
         assert await failure(resolver, nth(number)) == "no answer in time"
     assert resolver.report()["silent"] == module.DEAD_AFTER
@@ -195,7 +200,7 @@ async def test_where_no_server_answers_one_question_is_asked_and_nobody_waits() 
         await trio.testing.wait_all_tasks_blocked()
         assert nth(100).name in stub.asked
         assert nth(101).name not in stub.asked
-        assert resolver.report()["under_way"] == 1
+        assert resolver.report()["under_way"] == 2, "one of theirs, one of our own"
 
 
 @pytest.mark.parametrize("heard", ["an answer", "an error"])
@@ -260,3 +265,29 @@ async def test_who_waits_already_when_servers_die_waits_no_longer() -> None:
         assert await failure(resolver, nth(500)) == DEAD
         await trio.testing.wait_all_tasks_blocked()
         assert await resolver.resolve(nth(499)) == Answer((), 60.0), "asked anew"
+
+
+@virtual_time
+async def test_a_stranger_whose_servers_are_silent_keeps_no_servers_dead() -> None:
+    """Each question that is tried is his; one of our own beside it is answered."""
+    stub = fake()
+    stub.delay_s = 0.02
+    async with sharing(stub) as resolver:
+        await is_dead(resolver, stub, but=module.OUR_OWN)
+        assert await failure(resolver, nth(100)) == DEAD
+        await trio.sleep(stub.delay_s * 2)
+        assert (await resolver.resolve(LISTED)).records
+        assert resolver.report()["silent"] == 0
+        assert stub.asked.count(module.OUR_OWN.name) == 1
+
+
+@virtual_time
+async def test_our_own_question_is_asked_once_in_each_trial_remembered_or_not() -> None:
+    stub = fake()
+    async with sharing(stub) as resolver:
+        await resolver.resolve(module.OUR_OWN)
+        await is_dead(resolver, stub)
+        for number in (100, 101):
+            assert await failure(resolver, nth(number)) == DEAD
+        await trio.testing.wait_all_tasks_blocked()
+        assert stub.asked.count(module.OUR_OWN.name) == 2

@@ -19,10 +19,13 @@ import trio
 from gatekeeper.abc import Resolver
 from gatekeeper.errors import ResolverError, ResolverOverloaded, ResolverSilent
 from gatekeeper.policy.answer_cache import AnswerCache
-from gatekeeper.records import Answer, Question
+from gatekeeper.records import Answer, Question, RecordType
 
 MAX_FLIGHTS: Final = 1_000  # questions under way at once: a socket and about 50 KB each
-DEAD_AFTER: Final = 20  # more than one client can have under way at once
+DEAD_AFTER: Final = 20  # two clients' worth, or one's that names senders with silent servers
+# Any server has an answer or an error to it at once, unless it reaches nobody for 15 minutes (the
+# time to live of "there is no address": RFC 2308 5), and no stranger has a say in it.
+OUR_OWN: Final = Question("com", RecordType.A)
 DEAD: Final = "no server answers anything"
 
 
@@ -74,7 +77,10 @@ class SharedResolver:
             return answer
         flight = self._flights.get(question)
         if self.silent >= DEAD_AFTER:
-            self._trial = self._trial or flight or self._launch(question)
+            if self._trial is None:
+                self._trial = flight or self._launch(question)
+                if OUR_OWN not in self._flights:
+                    self._launch(OUR_OWN)
             raise ResolverOverloaded(DEAD)
         flight = flight or self._launch(question)
         await flight.landed.wait()
