@@ -26,7 +26,8 @@ _KEY: Final = (b"PRIVATE KEY-----", "private key")
 # OpenSSL's reasons that say nothing to who does not know its parts.
 _PLAINLY: Final = {
     "key values mismatch": "key values mismatch: the key belongs to another certificate",
-    "pem lib": "one of them is damaged, or not PEM",
+    "pem lib": "one of them is damaged",
+    "unreadable": "one of them is damaged",
 }
 _TICKETS: Final = 1  # one resumption ticket a handshake: each costs a record and an encryption
 

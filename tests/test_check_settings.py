@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gatekeeper import host as own_host
-from gatekeeper.check.backends import check_loops, check_openness
+from gatekeeper.check import check
+from gatekeeper.check.backends import check_loops, check_openness, check_trust
 from gatekeeper.check.host import check_directories, check_web
 from gatekeeper.events import MailProtocol
 from gatekeeper.prefix import Prefix
@@ -120,3 +121,20 @@ def test_an_account_that_keeps_all_rights(tmp_path: Path, monkeypatch: pytest.Mo
     settings = dataclasses.replace(some_settings(tmp_path), user="root")
     (finding,) = check_directories(settings)
     assert str(finding).startswith("warning: user: the guard keeps all of root's rights: ")
+
+
+def test_a_file_of_authorities_that_cannot_be_used_is_told_once(tmp_path: Path) -> None:
+    settings = some_settings(tmp_path)
+    backend = dataclasses.replace(
+        settings.backends["b"], tls=TlsMode.IMPLICIT, tls_ca=tmp_path / "ca.pem"
+    )
+    settings = dataclasses.replace(settings, backends={"b": backend})
+    told = (
+        f"[backend.b] tls_ca: {tmp_path}/ca.pem: not usable as CA file: No such file or directory"
+    )
+    (finding,) = check_trust(settings)
+    assert str(finding) == f"error: backend b: {told}"
+    assert [each.text for each in check(settings, relay_test=False)].count(told) == 1
+    (tmp_path / "ca.pem").write_text("no certificate")
+    (finding,) = check_trust(settings)
+    assert finding.text.endswith("not usable as CA file: no certificate in it")

@@ -15,6 +15,7 @@ certificate = "/tls/x.pem"
 private_key = "/tls/x.pem.key"
 [backend.b]
 address = "/not/a/file"
+tls_ca = "/tls/x.pem"
 [http]
 token_file = "conf.d/../token"
 """
@@ -32,12 +33,12 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("line", "place"),
     [
-        ("/tls/x.pem: No such file", "g.toml:5"),
+        ("/tls/x.pem: No such file", "g.toml:5, DIR/g.toml:9"),
         ("/tls/x.pem.key: No such file", "g.toml:6"),
         ("/tls/x.pem with /tls/x.pem.key: key values mismatch", "g.toml:6"),
         ("DIR/hooks.py:7: syntax error", "g.toml:2"),
         ("error: DIR/more hooks.py: Permission denied", "g.toml:3"),
-        ("[http] token_file: DIR/conf.d/../token: Is a directory", "g.toml:10"),
+        ("[http] token_file: DIR/conf.d/../token: Is a directory", "g.toml:11"),
         ("[notify] exec: DIR/conf.d/../page: may not be executed", "conf.d/a.toml:2"),
         ("/state: Read-only file system", "g.toml:1"),
         ("/state/gatekeeper.db: it is of the state", ""),
@@ -48,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 )
 def test_a_line_that_names_a_file_gets_its_place(path: Path, line: str, place: str) -> None:
     line = line.replace("DIR", str(path.parent))
-    told = f" (named in {path.parent}/{place})" if place else ""
+    told = f" (named in DIR/{place})".replace("DIR", str(path.parent)) if place else ""
     assert placed(f"{line}\nanother line", path) == f"{line}{told}\nanother line"
 
 

@@ -10,7 +10,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from gatekeeper.check.backends import check_loops, check_openness, check_reach, check_secrecy
+from gatekeeper.check.backends import (
+    check_loops,
+    check_openness,
+    check_reach,
+    check_secrecy,
+    check_trust,
+)
 from gatekeeper.check.certificates import check_certificates
 from gatekeeper.check.dns import check_dns
 from gatekeeper.check.domains import check_domains
@@ -38,6 +44,9 @@ def check(settings: Settings, *, with_dns: bool = False, relay_test: bool = True
     """
     running = _guard_answers(settings.run_dir / SOCKET_NAME)
     unreached = check_reach(settings)
+    trust = list(check_trust(settings))
+    told = {f"{each.subject}: {each.text}" for each in trust}
+    relay = check_relay(settings, unreached, dialler(settings)) if relay_test else []
     findings = [
         *check_certificates(settings.tls, settings.hostname, time.time()),
         *check_ports(settings, running=running),
@@ -51,7 +60,8 @@ def check(settings: Settings, *, with_dns: bool = False, relay_test: bool = True
         *check_openness(settings),
         *check_secrecy(settings),
         *unreached,
-        *(check_relay(settings, unreached, dialler(settings)) if relay_test else ()),
+        *trust,
+        *(each for each in relay if each.text not in told),
         *check_kernel(settings),
         *check_xdp(settings),
         *check_families(settings),

@@ -9,10 +9,12 @@ from typing import Final
 import trio
 
 from gatekeeper.check.finding import Finding, error, warning
+from gatekeeper.errors import ConfigError
 from gatekeeper.events import MailProtocol
 from gatekeeper.prefix import Prefix
 from gatekeeper.settings import Endpoint, ListenerSettings, Settings, TlsMode
 from gatekeeper.startup import loops
+from gatekeeper.upstream import Backend
 
 CONNECT_DEADLINE_S: Final = 3.0
 _FORGED: Final = "any client may claim any address (proxy_protocol_from)"
@@ -63,6 +65,16 @@ def _words(failure: OSError) -> str:
     if isinstance(cause, OSError) and cause.errno:
         return os.strerror(cause.errno)
     return failure.strerror or str(failure)  # as of a name that does not resolve
+
+
+def check_trust(settings: Settings) -> Iterator[Finding]:
+    """An error for each CA file that cannot be used: the guard does not start with it."""
+    for backend in settings.backends.values():
+        try:
+            Backend(backend)
+        except ConfigError as failure:
+            subject, _, why = str(failure).partition(": ")
+            yield error(subject, why)
 
 
 def check_loops(settings: Settings) -> Iterator[Finding]:

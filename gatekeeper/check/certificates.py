@@ -43,7 +43,8 @@ def _check_pair(pair: CertificatePair, names: tuple[str, ...], now: float) -> It
         Certificates(TlsSettings((pair,)), "imap")
         certificate = _inspect(pair)
     except ConfigError as failure:
-        yield error("tls", str(failure))
+        for line in str(failure).splitlines():
+            yield error("tls", line)
         return
     except ssl.SSLCertVerificationError as failure:
         yield error(pair.certificate, f"clients will refuse it: {failure.verify_message}")

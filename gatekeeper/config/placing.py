@@ -39,22 +39,24 @@ def placed(message: str, path: Path) -> str:
         tree, files = read(path, [])
     except GatekeeperError:
         return message
-    places = dict(_named(tree))
+    places: dict[str, list[Place]] = {}
+    for name, place in _named(tree):
+        places.setdefault(name, []).append(place)
     return "\n".join(_placed(line, places, files) for line in message.splitlines())
 
 
-def _placed(line: str, places: dict[str, Place], files: tuple[Path, ...]) -> str:
+def _placed(line: str, places: dict[str, list[Place]], files: tuple[Path, ...]) -> str:
     if any(line.startswith(f"{file}:") for file in files):
         return line
     for name in sorted(places, key=len, reverse=True):  # of a file before its directory
         if any(f"{name}{end}" in f"{line}\n" for end in (":", " ", "\n")):
-            at = places[name]
-            return f"{line} (named in {at.file}:{at.line})"
+            where = dict.fromkeys(f"{at.file}:{at.line}" for at in places[name])
+            return f"{line} (named in {', '.join(where)})"
     return line
 
 
 def _named(item: Item, key: str = "") -> Iterator[tuple[str, Place]]:
-    """Every file below `item`, as messages have it. The last place of one wins."""
+    """Every file below `item`, as messages have it."""
     match item:
         case Table(entries=entries):
             for name, entry in entries.items():
