@@ -32,6 +32,13 @@ def test_every_subject_has_a_level() -> None:
     assert layering.unplaced_subjects(MODULES) == []
 
 
+def test_every_subject_is_in_the_architecture() -> None:
+    text = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text[text.index("| level | modules |") : text.index("## Bounds")]
+    subjects = set(layering.LEVELS) - {"", "__main__"}
+    assert {one for one in subjects if f"`{one}`" not in table and f"`{one}/`" not in table} == set()
+
+
 def test_imports_point_to_lower_levels() -> None:
     assert layering.upward_imports(MODULES) == []
 
