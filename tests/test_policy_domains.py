@@ -131,6 +131,25 @@ def test_who_names_no_domain_gets_round_no_list(path: str) -> None:
         assert not facts(tree, postmaster).unknown_user, "RFC 5321 4.5.1"
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("eve%example.org@example.org", "example.org!eve@example.org"),
+        *("eve%example.org@mx.example", "example.org!eve@mx.example"),
+        '"eve@example.org"@mx.example',
+    ],
+)
+def test_a_route_behind_a_domain_gets_round_no_list(path: str) -> None:
+    """Postfix delivers each to eve@example.org where both domains are in `mydestination`."""
+    assert facts(domains(valid=names("*"), invalid=names("eve")), path).unknown_user
+    assert not facts(Domains(), path).unknown_user, "there are no lists"
+    local = path.rpartition("@")[0].strip('"')
+    named = Domains(
+        {name: DomainLists(valid=names(local)) for name in ("example.org", "mx.example")}
+    )
+    assert not facts(named, path).unknown_user, "it is there by that very name"
+
+
 @pytest.mark.parametrize("path", ["eve%bad.example", "<>eve@bad.example", "eve@bad.example(x)"])
 def test_no_other_way_to_write_a_sender_gets_round_a_black_list(path: str) -> None:
     tree = domains(black=Listed(domains=names("bad.example")))
@@ -287,5 +306,6 @@ def test_no_name_does_harm(path: str, sender: str | None, name: str | None, clie
     assert seen.client_blacklisted == ("192.0.2." in client or called == "cn")
     if seen.unknown_user and read_strictly(path) is not None:
         of_a_domain = "@" in path and not path.endswith("]")
+        of_a_domain = of_a_domain and not {"%", "!", "@"} & set(path.rpartition("@")[0])
         ours = path.lower().endswith(("@example.org", "@example.org."))
         assert ours or "eve" in path.lower() or not of_a_domain

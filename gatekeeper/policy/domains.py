@@ -23,6 +23,7 @@ EVERYBODY: Final = "*"
 BELOW: Final = "*."  # in front of a domain: all below it
 # RFC 5321 4.5.1: whoever takes mail for a domain takes that for its postmaster.
 POSTMASTER: Final = "postmaster"
+_ROUTING: Final = frozenset("%!@")  # in a local part
 
 # The Rules a domain may switch: those that judge mail to it. Bans and what concerns the operator's
 # own senders are no matter of one domain.
@@ -136,6 +137,7 @@ class Domains:
                 for lists in both
             ),
             unknown_user=(bool(self.by_name) and _of_no_domain(forward_path))
+            or (bool(self.by_name) and recipient is not None and _is_routed(recipient, own))
             or (recipient is not None and self._unknown(recipient.local, own)),
             client_whitelisted=white_client,
             whitelisted=white_client
@@ -183,6 +185,12 @@ def _of_no_domain(forward_path: str) -> bool:
     local, domain = recipient
     here = not domain or is_address_literal(domain)
     return here and bool(local) and local.lower() != POSTMASTER
+
+
+def _is_routed(recipient: Mailbox, own: DomainLists) -> bool:
+    """Whether a server may find another recipient in the local part: Postfix, of `a%b@c`, `b!a@c`
+    and `"a@b"@c`, where c is its own, `a@b`. Who has such a name has to be listed by it."""
+    return not _ROUTING.isdisjoint(recipient.local) and recipient.local not in own.valid
 
 
 def _mailbox_listed(names: NameSet, mailbox: Mailbox) -> bool:
