@@ -36,7 +36,8 @@ def test_every_subject_is_in_the_architecture() -> None:
     text = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = text[text.index("| level | modules |") : text.index("## Bounds")]
     subjects = set(layering.LEVELS) - {"", "__main__"}
-    assert {one for one in subjects if f"`{one}`" not in table and f"`{one}/`" not in table} == set()
+    named = {one for one in subjects if f"`{one}`" in table or f"`{one}/`" in table}
+    assert subjects - named == set()
 
 
 def test_imports_point_to_lower_levels() -> None:
