@@ -33,6 +33,7 @@ from gatekeeper.guard import Guard
 from gatekeeper.health import Health
 from gatekeeper.hooking import Hooking, end_despite_threads, hook_verbs
 from gatekeeper.idling import Idlers
+from gatekeeper.inquiries import Dns
 from gatekeeper.ledger import Ledger
 from gatekeeper.metrics.readings import Parts
 from gatekeeper.overview import Overview
@@ -51,7 +52,6 @@ from gatekeeper.session.dialogue import Service
 from gatekeeper.sessions import SessionTable
 from gatekeeper.settings import Mode, Settings
 from gatekeeper.startup import (
-    Dns,
     Prepared,
     Services,
     never_banned,

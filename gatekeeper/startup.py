@@ -5,38 +5,29 @@ bound, the kernel process started. It may be root's work; `app.run` drops the ri
 import contextlib
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import SystemRandom
 
-import trio
-
 from gatekeeper import host, listening, systemd
 from gatekeeper.abc import Dialler, Judge, Screen
 from gatekeeper.config.checking import loops_between
-from gatekeeper.dnsbl import Blocklists, OnZone
 from gatekeeper.enforce.spawn import Options, networks, spawn_kernel
 from gatekeeper.enforce.transparent import spawn_keeper, targets
-from gatekeeper.envelope.screen import EnvelopeScreen
 from gatekeeper.errors import ConfigError, EnforcerError, PermissionMissing
-from gatekeeper.events import AuthAttempt, Client, JudgedEvent, Listing, MailProtocol
+from gatekeeper.events import MailProtocol
 from gatekeeper.messengers import messengers
 from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness
 from gatekeeper.relay import Relay
-from gatekeeper.resolver.shared import SharedResolver
-from gatekeeper.resolver.stub import StubResolver, system_servers
-from gatekeeper.reverse_dns import ReverseNames
 from gatekeeper.session import imap, smtp
 from gatekeeper.session.dialogue import Service
 from gatekeeper.session.entrance import Entrance
 from gatekeeper.session.likeness import Likeness
 from gatekeeper.settings import (
     Announce,
-    AskedOn,
     BackendSettings,
-    DnsSettings,
     Endpoint,
     ListenerSettings,
     Settings,
@@ -181,77 +172,6 @@ def _noting(problems: list[str]) -> Iterator[None]:
         yield
     except ConfigError as error:
         problems += str(error).splitlines()
-
-
-class Dns:
-    """The resolvers all parts share, and all that is asked through them about clients
-    (`gatekeeper.abc.Screen`).
-
-    Blocklists have one of their own. The other is asked for names that strangers choose, whose
-    servers may be theirs: silent ones can make it look dead, and that must let no listed client in.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        exempt: Callable[[Prefix], bool],
-        is_ours: Callable[[str], bool],
-        on_zone: OnZone,
-    ) -> None:
-        """See `Blocklists` and `EnvelopeScreen`. It is to be run."""
-        stub = stub_resolver(settings.dns)
-        self.resolver, self.of_lists = SharedResolver(stub), SharedResolver(stub)
-        self.blocklists = Blocklists(settings, self.of_lists, exempt=exempt, on_zone=on_zone)
-        self.envelope = EnvelopeScreen(settings, self.resolver, exempt=exempt, is_ours=is_ours)
-        self.names = ReverseNames(settings.dns, self.resolver)
-        self.entrance = Entrance(self.names, exempt=exempt)
-
-    async def run(self) -> None:
-        """Hold the tasks that ask, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.resolver.run)
-            nursery.start_soon(self.of_lists.run)
-
-    async def listings(self, client: Client, on: AskedOn) -> tuple[Listing, ...]:
-        """See `Screen.listings`."""
-        return await self.blocklists.listings(client, on)
-
-    async def complete(self, event: JudgedEvent, client: Client) -> JudgedEvent:
-        """See `Screen.complete`."""
-        if isinstance(event, AuthAttempt):
-            return await self.blocklists.complete(event, client)
-        return await self.envelope.complete(event, client)
-
-    def reconfigure(self, settings: Settings) -> None:
-        """Ask by these settings from the next question on."""
-        stub = stub_resolver(settings.dns)
-        for resolver in (self.resolver, self.of_lists):
-            resolver.stub = stub
-            resolver.silent = 0  # these servers have not been asked yet
-        self.blocklists.reconfigure(settings)
-        self.envelope.reconfigure(settings)
-        self.names.reconfigure(settings.dns)
-
-    def questions(self) -> dict[str, int]:
-        """How many there were of both resolvers; `silent` is that of the worse."""
-        one, other = self.resolver.report(), self.of_lists.report()
-        both = {name: count + other[name] for name, count in one.items()}
-        return both | {"silent": max(one["silent"], other["silent"])}
-
-    def report(self) -> dict[str, object]:
-        """What `status` tells."""
-        return {
-            "dns": self.questions(),
-            "dnsbl": self.blocklists.report(),
-            "senders": self.envelope.report(),
-            "entrance": self.entrance.report() | {"unanswered": self.names.unanswered},
-        }
-
-
-def stub_resolver(settings: DnsSettings) -> StubResolver:
-    """Who asks the configured DNS servers, or those of the system as they are now."""
-    return StubResolver(settings.servers or system_servers(), settings.deadline_s)
 
 
 class Services:

@@ -94,6 +94,7 @@ LEVELS: Final = {
     "config": 5,
     "listening": 5,
     "reloading": 5,
+    "inquiries": 5,
     "startup": 5,
     "telling": 5,
     "enforcement": 5,

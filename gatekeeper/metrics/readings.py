@@ -24,6 +24,7 @@ from gatekeeper.health import Health
 from gatekeeper.hooking import Hooking
 from gatekeeper.hooks.health import Fault, State
 from gatekeeper.idling import Idlers
+from gatekeeper.inquiries import Dns
 from gatekeeper.ledger import Ledger
 from gatekeeper.log import Log
 from gatekeeper.metrics import families as f
@@ -33,7 +34,7 @@ from gatekeeper.reconciling import Repair
 from gatekeeper.server import Server
 from gatekeeper.sessions import Phase
 from gatekeeper.settings import Mode
-from gatekeeper.startup import Dns, Services
+from gatekeeper.startup import Services
 from gatekeeper.tally import LoginResult, RecipientResult, Reloads, Tally
 
 R = TypeVar("R", LoginResult, RecipientResult)

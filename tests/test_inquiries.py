@@ -19,6 +19,7 @@ from gatekeeper.events import (
     MessageEnd,
 )
 from gatekeeper.findings import HelloFault, SenderDomain, SpfResult
+from gatekeeper.inquiries import Dns
 from gatekeeper.records import RecordType
 from gatekeeper.resolver.shared import DEAD_AFTER, OUR_OWN
 from gatekeeper.settings import (
@@ -30,7 +31,6 @@ from gatekeeper.settings import (
     TlsSettings,
     Treatment,
 )
-from gatekeeper.startup import Dns
 from gatekeeper.verdict import Reason
 
 SETTINGS = Settings(
