@@ -28,6 +28,8 @@ deadline = "0.1s"  # nobody answers in here
 
 [policy]
 greet_wait = "0s"  # the load is to be a load
+mx_connections_per_address = 1000
+mx_connections_per_network = 1000
 
 [limits]
 drain = "5s"
