@@ -33,7 +33,8 @@ class Dns:
     ) -> None:
         """See `Blocklists` and `EnvelopeScreen`. It is to be run."""
         stub = stub_resolver(settings.dns)
-        self.resolver, self.of_lists = SharedResolver(stub), SharedResolver(stub)
+        self.of_lists = SharedResolver(stub)
+        self.resolver = SharedResolver(stub, witness=self.of_lists)
         self.blocklists = Blocklists(settings, self.of_lists, exempt=exempt, on_zone=on_zone)
         self.envelope = EnvelopeScreen(settings, self.resolver, exempt=exempt, is_ours=is_ours)
         self.names = ReverseNames(settings.dns, self.resolver)
@@ -60,7 +61,7 @@ class Dns:
         stub = stub_resolver(settings.dns)
         for resolver in (self.resolver, self.of_lists):
             resolver.stub = stub
-            resolver.silent = 0  # these servers have not been asked yet
+        self.of_lists.heard()  # these servers have not been asked yet
         self.blocklists.reconfigure(settings)
         self.envelope.reconfigure(settings)
         self.names.reconfigure(settings.dns)

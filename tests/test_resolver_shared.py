@@ -22,12 +22,21 @@ from gatekeeper.resolver.shared import SharedResolver
 
 @asynccontextmanager
 async def sharing(stub: Resolver) -> AsyncIterator[SharedResolver]:
-    """A running resolver over `stub`."""
-    resolver = SharedResolver(stub)
+    """A running resolver over `stub`, asked for names of strangers' choice."""
+    async with sharing_both(stub) as (resolver, _):
+        yield resolver
+
+
+@asynccontextmanager
+async def sharing_both(stub: Resolver) -> AsyncIterator[tuple[SharedResolver, SharedResolver]]:
+    """The same, and its witness."""
+    witness = SharedResolver(stub)
+    resolver = SharedResolver(stub, witness)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(resolver.run)
+        nursery.start_soon(witness.run)
         await trio.testing.wait_all_tasks_blocked()
-        yield resolver
+        yield resolver, witness
         nursery.cancel_scope.cancel()
 
 
@@ -291,3 +300,35 @@ async def test_our_own_question_is_asked_once_in_each_trial_remembered_or_not() 
             assert await failure(resolver, nth(number)) == DEAD
         await trio.testing.wait_all_tasks_blocked()
         assert stub.asked.count(module.OUR_OWN.name) == 2
+
+
+@virtual_time
+async def test_what_is_dead_for_the_witness_is_dead_also_for_who_waits_already() -> None:
+    stub = fake()
+    async with sharing_both(stub) as (resolver, witness):
+        stub.silent = {nth(number).name for number in range(1000)}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(is_dead, witness, stub)
+            await trio.sleep(module.DEAD_AFTER * stub.deadline_s - stub.deadline_s / 2)
+            started = trio.current_time()
+            assert await failure(resolver, nth(500)) == DEAD
+            assert trio.current_time() - started == pytest.approx(stub.deadline_s / 2)
+        assert await failure(resolver, nth(501)) == DEAD
+        assert await failure(witness, nth(502)) == DEAD
+        await trio.sleep(stub.deadline_s * 1.1)
+        stub.silent.clear()
+        assert await failure(witness, nth(503)) == DEAD
+        await trio.testing.wait_all_tasks_blocked()
+        assert await resolver.resolve(nth(504)) == Answer((), 60.0)
+        assert stub.asked.count(module.OUR_OWN.name) == 1, "the witness needs none"
+
+
+@virtual_time
+async def test_strangers_make_nothing_look_dead_to_the_witness() -> None:
+    stub = fake()
+    async with sharing_both(stub) as (resolver, witness):
+        await is_dead(resolver, stub)
+        assert resolver.dead
+        assert not witness.dead
+        await witness.resolve(LISTED)
+        assert not resolver.dead, "and what it hears is heard by both"

@@ -9,6 +9,10 @@ questions in a row got no answer of any kind, not even an error, every question 
 that are waited for among them. One at a time is asked all the same, as a trial that nobody waits
 for; whatever is heard then, of questions from before as well, ends that.
 One domain whose own servers are silent does not come to that, for others are asked for between.
+Where strangers choose the names there is a witness, another Resolver over the same servers whose
+names they do not choose: what is dead for the witness is dead, and whatever is heard is heard by
+both. It does not hold the other way: who has silent servers of his own makes nothing look dead to
+the witness.
 """
 
 from dataclasses import dataclass, field
@@ -42,7 +46,11 @@ class _Flight:
 class SharedResolver:
     """Implements `gatekeeper.abc.Resolver` over another that remembers nothing."""
 
-    def __init__(self, stub: Resolver) -> None:
+    def __init__(self, stub: Resolver, witness: "SharedResolver | None" = None) -> None:
+        self._witness = witness
+        self._followers: list[SharedResolver] = []
+        if witness is not None:
+            witness._followers.append(self)
         self.stub = stub  # may be replaced; what is under way goes on with the old one
         self.asked = 0  # questions that went out
         self.silent = 0  # questions in a row without an answer of any kind
@@ -61,6 +69,11 @@ class SharedResolver:
             finally:
                 self._nursery = None
 
+    @property
+    def dead(self) -> bool:
+        """Whether the servers are taken for dead."""
+        return self.silent >= DEAD_AFTER or (self._witness is not None and self._witness.dead)
+
     def known(self, question: Question) -> Answer | None:
         """See `Resolver.known`."""
         return self._cache.get(question, trio.current_time())
@@ -76,10 +89,10 @@ class SharedResolver:
             await trio.lowlevel.checkpoint()
             return answer
         flight = self._flights.get(question)
-        if self.silent >= DEAD_AFTER:
+        if self.dead:
             if self._trial is None:
                 self._trial = flight or self._launch(question)
-                if OUR_OWN not in self._flights:
+                if self._witness is not None and OUR_OWN not in self._flights:
                     self._launch(OUR_OWN)
             raise ResolverOverloaded(DEAD)
         flight = flight or self._launch(question)
@@ -89,6 +102,11 @@ class SharedResolver:
         if flight.answer is None:
             raise ResolverError(flight.why)
         return flight.answer
+
+    def heard(self) -> None:
+        """Take the servers for alive, of the witness and of those it speaks for as well."""
+        for one in (self._witness or self, *(self._witness or self)._followers):
+            one.silent = 0
 
     def report(self) -> dict[str, int]:
         """What `status` tells."""
@@ -118,12 +136,12 @@ class SharedResolver:
             self._unheard(flight)
         except ResolverError as error:
             flight.why = str(error)
-            self.silent = 0
+            self.heard()
         except Exception as error:  # a fault of ours or of the library's costs this one answer
             flight.why = f"a fault: {type(error).__name__}"
         else:
             flight.answer = answer
-            self.silent = 0
+            self.heard()
             self._cache.put(question, answer, trio.current_time())
         finally:
             flight.why = flight.why or "the resolver has ended"
@@ -137,10 +155,13 @@ class SharedResolver:
     def _unheard(self, last: _Flight) -> None:
         """Count a question in vain, and where that is one too many leave all others."""
         self.silent += 1
-        if self.silent != DEAD_AFTER:
-            return
+        if self.silent == DEAD_AFTER:
+            for one in (self, *self._followers):
+                one._leave_all(but=last)
+
+    def _leave_all(self, but: _Flight) -> None:
         for flight in self._flights.values():
-            if flight is not last:
+            if flight is not but:
                 flight.left = True
                 flight.landed.set()
         self._flights.clear()
