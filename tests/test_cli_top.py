@@ -70,7 +70,7 @@ def accounts(*names: str) -> list[dict[str, Any]]:
 
 def test_a_quiet_guard() -> None:
     assert drawn(frame(WELL, None)) == [
-        "gatekeeper 0.1.0  enforce  up 1d2h  12 sessions  3 bans  attack level low",
+        "gatekeeper 0.1.0  enforce  up 1d2h  sessions 12  bans 3  attack level low",
         "all is well with its parts; q ends this",
         "",
         "LAST MINUTE                    GOOD  FAILED  REFUSED",

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import trio
 import trio.testing
-from guard_bench import client
+from guard_bench import Bench, client
 from test_app import Run, Running, run  # noqa: F401  its fixture
 from test_control import receive
 
@@ -24,7 +24,7 @@ from gatekeeper.events import (
 )
 from gatekeeper.health import Health
 from gatekeeper.metrics.readings import KERNEL_DEADLINE_S, Parts
-from gatekeeper.overview import LOOK_S, NAMES, Overview, totals_of
+from gatekeeper.overview import LOOK_S, NAMES, WORST_S, Overview, totals_of
 from gatekeeper.prefix import Prefix
 from gatekeeper.tally import Tally
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
@@ -87,6 +87,17 @@ async def test_a_kernel_process_that_does_not_answer_is_told_of(
         nursery.cancel_scope.cancel()
 
 
+async def test_the_worst_are_worked_out_once_a_second_however_many_look() -> None:
+    at = 100.0
+    bench = Bench()
+    overview = Overview(parts_with(Kernel(), bench), lambda: at)
+    for number in range(3):
+        await bench.outcome(client(f"198.51.100.{number}"), f"word {number}", "ann")
+        assert overview._lately().refusals == 1
+    at += WORST_S
+    assert overview._lately().refusals == 3
+
+
 class Kernel:
     """An Enforcer as far as the overview looks at it."""
 
@@ -102,9 +113,9 @@ class Kernel:
         return {"dropped4_auth": 3}
 
 
-def parts_with(kernel: Kernel) -> Parts:
-    """The few parts that are looked at when the totals are read."""
-    console = SimpleNamespace(enforcement=kernel)
+def parts_with(kernel: Kernel, bench: Bench | None = None) -> Parts:
+    """The few parts that are looked at when the totals are read, and a bench's guard."""
+    console = SimpleNamespace(enforcement=kernel, guard=bench and bench.guard)
     seen = {"console": console, "tally": Tally(), "without_kernel": ""}
     return cast("Parts", SimpleNamespace(**seen, health=Health(lambda *_: None)))
 

@@ -48,8 +48,8 @@ def _title(status: Reply) -> Text:
     text.append(status["mode"], style="not bold" if status["mode"] == "enforce" else _BAD)
     parts = [
         f"up {duration_cell(status['uptime_s'])}",
-        f"{status['sessions']} sessions",
-        f"{status['bans']} bans",
+        f"sessions {status['sessions']}",
+        f"bans {status['bans']}",
         f"attack level {status['attack_level']}",
     ]
     text.append(f"  {'  '.join(parts)}", style="not bold")
