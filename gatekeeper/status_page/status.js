@@ -37,7 +37,10 @@ function* wrongs({ status, health }) {
 
 function alarms(overview) {
   const found = [...wrongs(overview)];
-  const lines = found.length ? found : [["", "All parts are well."]];
+  say(found.length ? found : [["", "All parts are well."]]);
+}
+
+function say(lines) {
   const text = lines.map(([, line]) => line).join("\n");
   if ($("alarms").dataset.said === text) return; // readers hear news alone
   $("alarms").dataset.said = text;
@@ -115,6 +118,7 @@ function age() {
   const old = Boolean(trouble) && (answered === null || ms > OLD_MS);
   document.body.classList.toggle("old", old);
   $("age").classList.toggle("old", old);
+  if (old) say([["wrong", answered === null ? trouble : `${trouble}; what is below is old`]]); // not how old: readers would hear each second
   if (old) $("age").textContent = answered === null ? trouble : `${trouble}; this is ${duration(ms / 1000)} old`;
   else $("age").textContent = answered === null ? "" : "live";
 }

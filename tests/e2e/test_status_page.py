@@ -207,3 +207,5 @@ def test_the_page_says_when_the_guard_is_gone(scene: Scene) -> None:
         "document.body.classList.contains('old') && document.querySelector('#age').textContent"
     )
     assert re.fullmatch(r"the guard does not answer; this is \d+s old", said)
+    alarms = tab.value("document.querySelector('#alarms').innerText")
+    assert alarms == "the guard does not answer; what is below is old"
