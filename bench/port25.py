@@ -32,6 +32,7 @@ from bench.port25_clients import Crowd, in_a_process
 DEADLINE_S: Final = 2.0
 ROUND_TRIP_S: Final = 0.05
 LISTED_PER_S: Final = 10.0  # so few that no client waits for another
+FEW, FEW_PER_S = 6, 0.4  # each comes when the one before has gone
 FRIENDS, LISTED = 18, 19  # the two halves of 198.18.0.0/15
 _READY_S: Final = 20.0
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
@@ -215,19 +216,23 @@ def listed(base: Path, clients: int) -> None:
 def dead(base: Path, clients: int, per_s: float) -> None:
     """Print what clients wait for their greeting with resolvers of every bad kind."""
     for manner in Manner:
-        with ExitStack() as stack:
-            backend = stack.enter_context(Mailbox.running())
-            resolver = stack.enter_context(dns_answers(manner))
-            one = stack.enter_context(
-                guard(base, f"dead-{manner.value}", backend.port, resolver.port, LISTS)
-            )
-            crowd = in_a_process(one.port, FRIENDS, 0, clients, per_s, message=True)
-            arrived = backend.messages
-        print(
-            f"{manner.value:12} greeted after {_spread(crowd.greeted_s)};"
-            f" whole sessions {_spread(crowd.held_s)};"
-            f" messages sent {crowd.served}, arrived {arrived} of {clients}"
-        )
+        _dead(base, manner, clients, per_s)
+    _dead(base, Manner.SILENT, FEW, FEW_PER_S)
+
+
+def _dead(base: Path, manner: Manner, clients: int, per_s: float) -> None:
+    with ExitStack() as stack:
+        backend = stack.enter_context(Mailbox.running())
+        resolver = stack.enter_context(dns_answers(manner))
+        name = f"dead-{manner.value}-{clients}"
+        one = stack.enter_context(guard(base, name, backend.port, resolver.port, LISTS))
+        crowd = in_a_process(one.port, FRIENDS, 0, clients, per_s, message=True)
+        arrived = backend.messages
+    print(
+        f"{manner.value:12} greeted after {_spread(crowd.greeted_s)};"
+        f" whole sessions {_spread(crowd.held_s)};"
+        f" messages sent {crowd.served}, arrived {arrived} of {clients}"
+    )
 
 
 def _all_served(crowd: Crowd, clients: int) -> None:

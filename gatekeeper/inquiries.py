@@ -61,7 +61,7 @@ class Dns:
         stub = stub_resolver(settings.dns)
         for resolver in (self.resolver, self.of_lists):
             resolver.stub = stub
-        self.of_lists.heard()  # these servers have not been asked yet
+        self.of_lists.begin_anew()
         self.blocklists.reconfigure(settings)
         self.envelope.reconfigure(settings)
         self.names.reconfigure(settings.dns)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import trio
 import trio.testing
 from fake_resolver import FakeResolver
@@ -21,7 +22,7 @@ from gatekeeper.events import (
 from gatekeeper.findings import HelloFault, SenderDomain, SpfResult
 from gatekeeper.inquiries import Dns
 from gatekeeper.records import RecordType
-from gatekeeper.resolver.shared import DEAD_AFTER, OUR_OWN
+from gatekeeper.resolver.shared import OUR_OWN
 from gatekeeper.settings import (
     AskedOn,
     DnsblSettings,
@@ -95,7 +96,7 @@ async def test_each_event_is_completed_by_whom_it_concerns() -> None:
 
 async def test_a_reload_changes_what_is_asked() -> None:
     dns = made()
-    dns.resolver.silent = dns.of_lists.silent = DEAD_AFTER
+    dns.resolver.silent = dns.of_lists.silent = 20
     rules = dict.fromkeys((Reason.HELLO, Reason.SPF_FAIL), Treatment.IGNORE)
     dns.reconfigure(replace(SETTINGS, rules=rules))
     assert dns.questions()["silent"] == 0, "there may be other servers now"
@@ -122,9 +123,34 @@ async def test_silent_domains_of_a_stranger_get_no_listed_client_in() -> None:
         nursery.start_soon(dns.run)
         await trio.testing.wait_all_tasks_blocked()
         async with trio.open_nursery() as senders:
-            for number in range(DEAD_AFTER):
+            for number in range(20):
                 senders.start_soon(say, number)
-        assert dns.questions()["silent"] >= DEAD_AFTER
+        assert dns.resolver.dead
         await say(99)
         assert await dns.listings(listed, AskedOn.AUTH)
         nursery.cancel_scope.cancel()
+
+
+@virtual_time
+async def test_silent_servers_delay_one_session_once() -> None:
+    """On a server with few clients, too, where nobody has found out before that they are silent."""
+    stub = table()
+    dns = made()
+    answer_from(dns, stub)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dns.run)
+        await trio.testing.wait_all_tasks_blocked()
+        await dns.complete(MAIL, MX)
+        stub.silent = {"b.example", "c.example", OUR_OWN.name}
+        stub.silent |= {f"{number}.2.0.192.auth.example" for number in range(9)}
+        delays_s = []
+        for number in range(3):
+            await trio.sleep(3600)  # nothing is remembered
+            started = trio.current_time()
+            who = client(f"192.0.2.{number}", MailProtocol.SMTP)
+            await dns.listings(who, AskedOn.AUTH)
+            for sender in ("a@b.example", "a@c.example"):
+                await dns.complete(MailAttempt(sender, "x.example"), who)
+            delays_s.append(trio.current_time() - started)
+        nursery.cancel_scope.cancel()
+    assert delays_s == pytest.approx([SETTINGS.dns.deadline_s, 0.0, 0.0])

@@ -54,6 +54,11 @@ class TestOverTheFake(world.ResolverContract):
             yield resolver
 
 
+def asked(stub: FakeResolver) -> list[str]:
+    """What others wanted to know."""
+    return [name for name in stub.asked if name != module.OUR_OWN.name]
+
+
 async def collect(resolver: Resolver, question: Question, into: list[Answer | str]) -> None:
     try:
         into.append(await resolver.resolve(question))
@@ -70,12 +75,12 @@ async def test_many_who_ask_the_same_ask_once() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(50):
                 nursery.start_soon(collect, resolver, LISTED, heard)
-        assert stub.asked == [LISTED.name]
+        assert asked(stub) == [LISTED.name]
         assert len(heard) == 50
         assert heard.count(heard[0]) == 50
         await resolver.resolve(LISTED)
-        assert stub.asked == [LISTED.name]
-        assert resolver.report() == {"asked": 1, "remembered": 1, "under_way": 0, "silent": 0}
+        assert asked(stub) == [LISTED.name]
+        assert resolver.report() == {"asked": 2, "remembered": 1, "under_way": 0, "silent": 0}
 
 
 @virtual_time
@@ -141,7 +146,7 @@ async def test_questions_under_way_are_bounded() -> None:
                 question = Question(f"{number}.example", RecordType.A)
                 nursery.start_soon(collect, resolver, question, heard)
         assert heard.count("too many questions are under way") == 1
-        assert len(stub.asked) == module.MAX_FLIGHTS
+        assert len(asked(stub)) == module.MAX_FLIGHTS
         assert (await resolver.resolve(LISTED)).records
 
 
@@ -183,21 +188,19 @@ def nth(number: int) -> Question:
     return Question(f"n{number}.example", RecordType.A)
 
 
-async def is_dead(
-    resolver: SharedResolver, stub: FakeResolver, *, but: Question | None = None
-) -> None:
-    """So many questions in vain that the servers are taken for dead, which answer none `but` one
-    now."""
-    stub.silent = {nth(number).name for number in range(1000)}
-    if but is None:
-        stub.silent.add(module.OUR_OWN.name)
-    for number in range(module.DEAD_AFTER):
-        assert await failure(resolver, nth(number)) == "no answer in time"
-    assert resolver.report()["silent"] == module.DEAD_AFTER
+async def is_dead(resolver: SharedResolver, stub: FakeResolver) -> None:
+    """The servers answer nothing from now on, and a first question has found it out."""
+    stub.silent = {nth(number).name for number in range(1000)} | {module.OUR_OWN.name}
+    started = trio.current_time()
+    why = await failure(resolver, nth(0))
+    assert why in {DEAD, "no answer in time"}  # its end, or our own question's, comes first
+    assert trio.current_time() - started == pytest.approx(stub.deadline_s)
+    await trio.testing.wait_all_tasks_blocked()
+    assert resolver.dead
 
 
 @virtual_time
-async def test_where_no_server_answers_one_question_is_asked_and_nobody_waits() -> None:
+async def test_who_finds_the_servers_dead_waits_once_and_nobody_after_him() -> None:
     stub = fake()
     async with sharing(stub) as resolver:
         await is_dead(resolver, stub)
@@ -209,7 +212,21 @@ async def test_where_no_server_answers_one_question_is_asked_and_nobody_waits() 
         await trio.testing.wait_all_tasks_blocked()
         assert nth(100).name in stub.asked
         assert nth(101).name not in stub.asked
-        assert resolver.report()["under_way"] == 2, "one of theirs, one of our own"
+        assert resolver.report()["under_way"] == 1
+
+
+@virtual_time
+async def test_who_asked_before_waits_no_longer_than_the_first() -> None:
+    stub = fake()
+    async with sharing(stub) as resolver, trio.open_nursery() as nursery:
+        nursery.start_soon(is_dead, resolver, stub)
+        await trio.sleep(stub.deadline_s * 0.9)
+        started = trio.current_time()
+        assert await failure(resolver, nth(1)) == DEAD
+        assert trio.current_time() - started == pytest.approx(stub.deadline_s * 0.1)
+        stub.silent.clear()
+        await trio.sleep(stub.deadline_s)
+        assert await resolver.resolve(nth(1)) == Answer((), 60.0), "asked anew"
 
 
 @pytest.mark.parametrize("heard", ["an answer", "an error"])
@@ -218,29 +235,24 @@ async def test_whatever_is_heard_ends_it(heard: str) -> None:
     stub = fake()
     async with sharing(stub) as resolver:
         await is_dead(resolver, stub)
-        assert await failure(resolver, nth(100)) == DEAD
-        await trio.sleep(stub.deadline_s * 1.1)
-        stub.silent.clear()
+        stub.silent = {module.OUR_OWN.name}
         if heard == "an error":
             stub.failures[nth(101).name] = "SERVFAIL"
         assert await failure(resolver, nth(101)) == DEAD, "a trial is for those who come after it"
         await trio.testing.wait_all_tasks_blocked()
+        assert not resolver.dead
         assert resolver.report()["silent"] == 0
-        answers: list[Answer | str] = []
-        async with trio.open_nursery() as nursery:
-            for number in range(200, 220):
-                nursery.start_soon(collect, resolver, nth(number), answers)
-        assert answers == [Answer((), 60.0)] * 20
+        assert await resolver.resolve(nth(102)) == Answer((), 60.0)
 
 
 @virtual_time
-async def test_silent_domains_among_others_are_no_dead_server() -> None:
+async def test_servers_that_are_back_are_found_so_though_no_client_comes() -> None:
     stub = fake()
-    stub.silent = {nth(number).name for number in range(0, 1000, 2)}
     async with sharing(stub) as resolver:
-        for number in range(3 * module.DEAD_AFTER):
-            await collect(resolver, nth(number), [])
-        assert resolver.report()["silent"] <= 1
+        await is_dead(resolver, stub)
+        stub.silent.clear()
+        await trio.sleep(module.AGAIN_S * 1.1)
+        assert await resolver.resolve(nth(100)) == Answer((), 60.0)
 
 
 @virtual_time
@@ -257,78 +269,86 @@ async def test_a_trial_in_vain_is_followed_by_another() -> None:
 
 
 @virtual_time
-async def test_who_waits_already_when_servers_die_waits_no_longer() -> None:
+async def test_silent_domains_however_many_are_no_dead_server() -> None:
     stub = fake()
+    stub.silent = {nth(number).name for number in range(100)}
+    heard: list[Answer | str] = []
     async with sharing(stub) as resolver:
-        stub.silent = {nth(number).name for number in range(500)}
-        started = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            for number in range(module.DEAD_AFTER):
-                nursery.start_soon(failure, resolver, nth(number))
-            await trio.sleep(stub.deadline_s * 0.9)
-            with pytest.raises(ResolverOverloaded):
-                await resolver.resolve(nth(499))
-        assert trio.current_time() - started == pytest.approx(stub.deadline_s)
-        assert resolver.report()["under_way"] == 1, "it is asked on"
-        stub.silent.clear()
-        assert await failure(resolver, nth(500)) == DEAD
-        await trio.testing.wait_all_tasks_blocked()
-        assert await resolver.resolve(nth(499)) == Answer((), 60.0), "asked anew"
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                for number in range(100):
+                    nursery.start_soon(collect, resolver, nth(number), heard)
+            assert not resolver.dead
+    assert heard == ["no answer in time"] * 300
 
 
 @virtual_time
-async def test_a_stranger_whose_servers_are_silent_keeps_no_servers_dead() -> None:
-    """Each question that is tried is his; one of our own beside it is answered."""
+async def test_our_own_question_is_not_asked_while_others_are_answered() -> None:
+    """Nor is it more than once at a time."""
     stub = fake()
     stub.delay_s = 0.02
     async with sharing(stub) as resolver:
-        await is_dead(resolver, stub, but=module.OUR_OWN)
-        assert await failure(resolver, nth(100)) == DEAD
-        await trio.sleep(stub.delay_s * 2)
-        assert (await resolver.resolve(LISTED)).records
-        assert resolver.report()["silent"] == 0
+        for number in range(100):
+            await resolver.resolve(nth(number))
         assert stub.asked.count(module.OUR_OWN.name) == 1
+        await trio.sleep(module.QUIET_S)
+        async with trio.open_nursery() as nursery:
+            for number in range(100, 200):
+                nursery.start_soon(resolver.resolve, nth(number))
+        assert stub.asked.count(module.OUR_OWN.name) == 2
 
 
 @virtual_time
-async def test_our_own_question_is_asked_once_in_each_trial_remembered_or_not() -> None:
+async def test_an_answer_to_another_question_says_that_servers_are_there() -> None:
+    """Where they reach a part of the world only, and our own question is in the other."""
     stub = fake()
-    async with sharing(stub) as resolver:
-        await resolver.resolve(module.OUR_OWN)
-        await is_dead(resolver, stub)
-        for number in (100, 101):
-            assert await failure(resolver, nth(number)) == DEAD
-        await trio.testing.wait_all_tasks_blocked()
-        assert stub.asked.count(module.OUR_OWN.name) == 2
+    stub.silent = {module.OUR_OWN.name, nth(0).name}
+    async with sharing(stub) as resolver, trio.open_nursery() as nursery:
+        nursery.start_soon(failure, resolver, nth(0))
+        await trio.sleep(stub.deadline_s / 2)
+        await resolver.resolve(LISTED)
+        await trio.sleep(stub.deadline_s)
+        assert not resolver.dead
+
+
+@virtual_time
+async def test_what_was_in_vain_before_a_reload_says_nothing_of_other_servers() -> None:
+    stub = fake()
+    async with sharing(stub) as resolver, trio.open_nursery() as nursery:
+        stub.silent = {module.OUR_OWN.name, nth(0).name}
+        nursery.start_soon(failure, resolver, nth(0))
+        await trio.sleep(stub.deadline_s / 2)
+        resolver.stub = other = fake()
+        resolver.begin_anew()
+        await trio.sleep(stub.deadline_s)
+        assert not resolver.dead
+        assert await resolver.resolve(nth(0)) == Answer((), 60.0)
+        assert set(other.asked) == {nth(0).name, module.OUR_OWN.name}, "found out about anew"
 
 
 @virtual_time
 async def test_what_is_dead_for_the_witness_is_dead_also_for_who_waits_already() -> None:
     stub = fake()
     async with sharing_both(stub) as (resolver, witness):
-        stub.silent = {nth(number).name for number in range(1000)}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(is_dead, witness, stub)
-            await trio.sleep(module.DEAD_AFTER * stub.deadline_s - stub.deadline_s / 2)
+            await trio.sleep(stub.deadline_s / 2)
             started = trio.current_time()
             assert await failure(resolver, nth(500)) == DEAD
             assert trio.current_time() - started == pytest.approx(stub.deadline_s / 2)
         assert await failure(resolver, nth(501)) == DEAD
-        assert await failure(witness, nth(502)) == DEAD
-        await trio.sleep(stub.deadline_s * 1.1)
         stub.silent.clear()
         assert await failure(witness, nth(503)) == DEAD
         await trio.testing.wait_all_tasks_blocked()
         assert await resolver.resolve(nth(504)) == Answer((), 60.0)
-        assert stub.asked.count(module.OUR_OWN.name) == 1, "the witness needs none"
 
 
 @virtual_time
 async def test_strangers_make_nothing_look_dead_to_the_witness() -> None:
+    """Not even where our own question is in vain, too."""
     stub = fake()
     async with sharing_both(stub) as (resolver, witness):
         await is_dead(resolver, stub)
-        assert resolver.dead
         assert not witness.dead
         await witness.resolve(LISTED)
-        assert not resolver.dead, "and what it hears is heard by both"
+        assert not resolver.dead, "what it hears is heard by both"
