@@ -34,7 +34,8 @@ def account_secret(directory: Path | None) -> bytes:
             _make(path)
         return _read(path)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be used as the key of accounts: {error}") from error
+        why = error.strerror or error
+        raise StoreError(f"{path}: cannot be used as the key of accounts: {why}") from error
 
 
 def _read(path: Path) -> bytes:

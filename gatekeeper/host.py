@@ -37,12 +37,15 @@ def raise_descriptor_limit(sessions: int) -> int:
 
 
 def own_directory(path: Path, user: str) -> None:
-    """Make `path` (mode 0750) and give it to `user` where we may. Raises `PermissionMissing`."""
+    """Make `path` (mode 0750) and give it to `user` where we may. Raises `PermissionMissing`, and
+    `ConfigError` where a file is in its place."""
     try:
         path.mkdir(mode=0o750, parents=True, exist_ok=True)
         if os.geteuid() == 0:
             account = _account(user)
             os.chown(path, account.pw_uid, account.pw_gid)
+    except FileExistsError as error:
+        raise ConfigError(f"{path}: not a directory") from error
     except OSError as error:
         raise PermissionMissing(f"{path}: {error.strerror}") from error
 

@@ -59,7 +59,8 @@ def prepare(settings: Settings) -> Prepared:
     host.own_directory(settings.run_dir, settings.user)
     if settings.store.path is not None:
         for path in (settings.store.path.parent, settings.state_dir):
-            with contextlib.suppress(PermissionMissing):  # the Store will say so, and do without
+            # The Store will say so, and do without.
+            with contextlib.suppress(PermissionMissing, ConfigError):
                 host.own_directory(path, settings.user)
     passed = systemd.inherited()
     sockets = (

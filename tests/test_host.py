@@ -141,3 +141,5 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(PermissionMissing, match="file/state"):
         host.own_directory(tmp_path / "file" / "state", "nobody")
+    with pytest.raises(ConfigError, match="file: not a directory"):
+        host.own_directory(tmp_path / "file", "nobody")

@@ -164,7 +164,8 @@ def _translated(path: Path, work: Callable[[], Result]) -> Result:
     try:
         return work()
     except (OSError, sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
-        raise StoreError(f"{path}: cannot be used as the database: {error}") from error
+        why = (error.strerror or error) if isinstance(error, OSError) else error
+        raise StoreError(f"{path}: cannot be used as the database: {why}") from error
     except sqlite3.DatabaseError as error:
         raise StoreError(
             f"{path}: the database is damaged or is none ({error}); "

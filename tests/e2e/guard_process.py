@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,7 +139,8 @@ def guard(
     for name in ("state", "run"):
         (directory / name).mkdir(parents=True, exist_ok=True)  # a second life has the first one's
         # It becomes this user before it opens its database and its control socket.
-        subprocess.run(["chown", "nobody", directory / name], check=True)
+        if (directory / name).owner() != "nobody":  # what can only be read is given to nobody
+            shutil.chown(directory / name, "nobody")
     file = directory / "gatekeeper.toml"
     file.write_text(
         configuration(directory, services, ports, pairs, host=host, nft=nft, extra=extra)
