@@ -41,7 +41,7 @@ def driven(
             on_step(perf_counter() - began)
         try:
             resume, argument = coroutine.send, (yield trap)
-        except BaseException as error:  # the scheduler does not know the trap, or all ends
+        except BaseException as error:  # noqa: ASYNC103  thrown into the coroutine, below
             resume, argument = coroutine.throw, error
         if is_over():
             steps_after_end += 1
