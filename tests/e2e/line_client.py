@@ -26,11 +26,14 @@ class LineClient:
         source: str = "",
         tls: ssl.SSLContext | None = None,
         name: str = "localhost",
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Connect from `source`; with `tls` begin TLS at once, for the server's `name`."""
+        """Connect from `source`; with `tls` begin TLS at once, for the server's `name`.
+
+        Connecting, and each wait for octets, may take `timeout_s`."""
         origin = (source, 0) if source else None
         self._name = name
-        self.sock = socket.create_connection((host, port), TIMEOUT_S, origin)
+        self.sock = socket.create_connection((host, port), timeout_s, origin)
         self._buffer = bytearray()
         if tls:
             self.start_tls(tls)
