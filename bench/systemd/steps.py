@@ -186,7 +186,45 @@ def bad_start(machine: Machine) -> str:
     return f"exit code {status}; clients were answered {seen}; mended, it serves again"
 
 
+def upgrade(machine: Machine) -> str:
+    """Another release in place of this one, both services one after the other: bans stay."""
+    before_s = held_s(machine, BAD)
+    demand(before_s is not None, "there is a ban to be kept")
+    home = "/opt/gatekeeper"
+    machine.shell(f"rm -rf {home}/next && cp -a $(readlink -f {home}/current) {home}/next")
+    machine.shell(f"ln -sfn next {home}/current")
+    pids = {}
+    for unit in ("gatekeeper-kernel", "gatekeeper"):
+        machine.run("systemctl", "restart", unit)
+        demand(held_s(machine, BAD) is not None, f"no ban after the restart of {unit}")
+        pids[unit] = machine.shell(f"systemctl show -P MainPID {unit}")
+    opened = machine.shell(f"tr '\\0' ' ' </proc/{pids['gatekeeper-kernel']}/cmdline")
+    demand(f"{home}/bench/" not in opened, f"the kernel process is the old one: {opened}")
+    machine.wait_for(f"{RUNNING} && {GUARD} status | grep -q 'enforcer_health *ok'")
+    demand(client(machine, f"log-in {GOOD}")["answer"] == "a OK done", "it serves")
+    after_s = held_s(machine, BAD)
+    demand(after_s is not None, "the ban went later")
+    return f"{before_s:.0f} s left before, {after_s:.0f} s after; {GOOD} logs in"
+
+
+def stops(machine: Machine) -> str:
+    """Whoever stops the guard alone has it started by the next client; with its ports, nobody is
+    answered, and the kernel goes on dropping who is banned."""
+    machine.run("systemctl", "stop", "gatekeeper")
+    answer = client(machine, f"log-in {GOOD}")["answer"]
+    demand(answer == "a OK done", f"a client found the ports open and was answered {answer}")
+    machine.shell("systemctl stop 'gatekeeper-*.socket' gatekeeper")
+    seen = client(machine, f"knock {GOOD} 3")
+    demand(set(seen) == {"ConnectionRefusedError"}, f"ports are open: {seen}")
+    kernel = machine.shell("systemctl is-active gatekeeper-kernel", check=False)
+    demand(held_s(machine, BAD) is not None, "the ban went with the guard")
+    machine.shell("systemctl start 'gatekeeper-*.socket' --all; systemctl start gatekeeper")
+    machine.wait_for(f"{RUNNING} && {GUARD} status | grep -q 'enforcer_health *ok'")
+    demand(client(machine, f"log-in {GOOD}")["answer"] == "a OK done", "it serves again")
+    return f"the guard alone: the next client has it started; with its ports: {seen}, {kernel=}"
+
+
 STEPS: Final[tuple[Step, ...]] = (
     *(boots, bans, reloads, kernel_dies, bans_meanwhile),
-    *(restarts, watchdog, reboot, bad_start),
+    *(restarts, watchdog, reboot, upgrade, stops, bad_start),
 )
