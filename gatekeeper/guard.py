@@ -251,7 +251,7 @@ class Guard:
     ) -> Verdict:
         """The verdict as it is carried out, with its ticket; who wants to know hears it."""
         if verdict is not PASS and has_ticket(event, verdict):
-            verdict = replace(verdict, ticket=self.tickets.new())
+            verdict = verdict.with_ticket(self.tickets.new())
         entry = self.journal.note(event, client, seen, verdict, where, now)
         if entry is not None and verdict.ticket:
             self.tickets.keep(entry, event, client.scope)

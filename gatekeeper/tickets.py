@@ -7,7 +7,7 @@ a credential that is refused in the backend's own words (`session/likeness.py`) 
 whichever rule refused it. All other refusals are openly the guard's, and all of them have one.
 """
 
-import secrets
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -34,6 +34,8 @@ from gatekeeper.wire.ticket import COUNT, spell
 # 0.7 KB each. Older ones are in the log.
 MAX_TICKETS: Final = {Scope.AUTH: 20_000, Scope.MX: 10_000}
 MAX_PATH_CHARACTERS: Final = 80
+DRAWN: Final = 128  # numbers asked of the system at once: each call costs as much as all the rest
+_NUMBER_OCTETS: Final = 8  # far more than `COUNT` needs, so that a remainder prefers none
 
 
 class Told(NamedTuple):
@@ -46,14 +48,31 @@ class Told(NamedTuple):
     recipient: str
 
 
+class Lots:
+    """Unpredictable whole numbers of the system's."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left: list[int] = []
+
+    def below(self, count: int) -> int:
+        """One from 0 to `count` - 1."""
+        if not self._left:
+            drawn, size = os.urandom(DRAWN * _NUMBER_OCTETS), _NUMBER_OCTETS
+            starts = range(0, len(drawn), size)
+            self._left = [int.from_bytes(drawn[at : at + size], "big") for at in starts]
+        return self._left.pop() % count
+
+
 class Tickets:
     """The tickets given out, each with what it stands for. `draw(n)` gives an unpredictable whole
-    number below n."""
+    number below n, where it is not to be the system's."""
 
     __slots__ = ("_draw", "_kept")
 
-    def __init__(self, draw: Callable[[int], int] = secrets.randbelow) -> None:
-        self._draw = draw
+    def __init__(self, draw: Callable[[int], int] | None = None) -> None:
+        self._draw = draw or Lots().below
         self._kept: dict[Scope, OrderedDict[str, Told]] = {scope: OrderedDict() for scope in Scope}
 
     def new(self) -> str:

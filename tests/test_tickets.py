@@ -25,7 +25,7 @@ from gatekeeper.journal import Entry
 from gatekeeper.policy.facts import Facts
 from gatekeeper.policy.rules import BuiltIn
 from gatekeeper.remembered import AccountLock, LockKind
-from gatekeeper.tickets import MAX_PATH_CHARACTERS, MAX_TICKETS, Tickets, has_ticket
+from gatekeeper.tickets import DRAWN, MAX_PATH_CHARACTERS, MAX_TICKETS, Lots, Tickets, has_ticket
 from gatekeeper.verdict import PASS, Action, Reason, Verdict
 from gatekeeper.wire.ticket import spell
 
@@ -66,6 +66,22 @@ def entry(ticket: str) -> Entry:
 def drawing(*numbers: int) -> tuple[Tickets, Iterator[int]]:
     left = iter(numbers)
     return Tickets(lambda _below: next(left)), left
+
+
+def test_lots_are_all_different_and_lie_below() -> None:
+    lots = Lots()
+    drawn = [lots.below(1 << 40) for _ in range(3 * DRAWN)]
+    assert len(set(drawn)) == len(drawn)
+    assert max(drawn) > 1 << 38
+    assert {Lots().below(3) for _ in range(100)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("action", Action)
+def test_a_verdict_under_a_ticket_is_the_same_otherwise(action: Action) -> None:
+    verdict = Verdict(action, Reason.HOOK, 1.5, True, 60.0, True, "", "why", "hooks.py:rcpt")
+    assert verdict.with_ticket("7f3k2") == verdict
+    assert verdict.with_ticket("7f3k2") == replace(verdict, ticket="7f3k2")
+    assert verdict.with_ticket("7f3k2").ticket == "7f3k2"
 
 
 @pytest.mark.parametrize(("event", "with_one"), OPENLY_OURS)

@@ -9,6 +9,7 @@ from typing import Final
 
 LETTERS: Final = "23456789bcdfghjkmnpqrstvwxyz"
 LENGTH: Final = 5
+_PAIRS: Final = [second + first for first in LETTERS for second in LETTERS]
 COUNT: Final = len(LETTERS) ** LENGTH  # 17 million; of 30,000 kept ones one guess in 570 hits one
 
 # What people copy from a reply or a log line, or say: `7F3K2`, `(ref 7f3k2)`, `ref=7f3k2`.
@@ -17,11 +18,10 @@ _WRITTEN: Final = re.compile(rf"\(?(?P<named>ref[ =:]\s*)?(?P<ticket>[{LETTERS}]
 
 def spell(number: int) -> str:
     """The ticket of a number from 0 to `COUNT` - 1."""
-    letters = []
-    for _ in range(LENGTH):
-        number, letter = divmod(number, len(LETTERS))
-        letters.append(LETTERS[letter])
-    return "".join(letters)
+    ends, middle = len(_PAIRS), len(LETTERS)
+    number, first = divmod(number, ends)
+    last, letter = divmod(number, middle)
+    return _PAIRS[first] + LETTERS[letter] + _PAIRS[last]
 
 
 def read_ticket(text: str) -> tuple[str, bool] | None:
