@@ -15,10 +15,10 @@ from typing import Final
 import trio
 
 from gatekeeper.abc import Dialler
+from gatekeeper.authorities import verifying_context
 from gatekeeper.channel import Channel, connect, connected, deadline_in
 from gatekeeper.errors import BackendUnavailable, ChannelError, ConfigError, EnforcerError
 from gatekeeper.events import Client, MailProtocol
-from gatekeeper.plain_files import read_plain
 from gatekeeper.policy.prefix_set import PrefixSet
 from gatekeeper.prefix import Prefix
 from gatekeeper.readiness import Readiness, Waiter
@@ -55,7 +55,7 @@ class Backend:
         self._near = PrefixSet((*near, *_UNROUTED))
         self.context: ssl.SSLContext | None = None
         if settings.tls is not TlsMode.NONE:
-            self.context = _verifying_context(settings)
+            self.context = _tls_context(settings)
         self._failed_until: dict[Endpoint, float] = {}
         self._numeric = {endpoint: _is_numeric(endpoint.host) for endpoint in settings.address}
 
@@ -203,18 +203,13 @@ class Backend:
                 return b""
 
 
-def _verifying_context(settings: BackendSettings) -> ssl.SSLContext:
+def _tls_context(settings: BackendSettings) -> ssl.SSLContext:
     """A verifying client context for a backend leg. Raises `ConfigError`."""
     try:
-        if settings.tls_ca is not None:
-            read_plain(settings.tls_ca)
-        context = ssl.create_default_context(
-            cafile=None if settings.tls_ca is None else str(settings.tls_ca)
-        )
-    except OSError as error:  # OpenSSL's own is one of them
-        text = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+        context = verifying_context(settings.tls_ca)
+    except OSError as error:
         name = f"[backend.{settings.name}] tls_ca: {settings.tls_ca}"
-        raise ConfigError(f"{name}: not usable as CA file: {text}") from error
+        raise ConfigError(f"{name}: not usable as CA file: {error.strerror}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

@@ -33,6 +33,7 @@ LEVELS: Final = {
     "abc": 2,
     "channel": 2,
     "plain_files": 2,
+    "authorities": 2,
     "readiness": 2,
     "store": 3,
     "enforce": 3,

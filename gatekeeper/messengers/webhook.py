@@ -14,8 +14,8 @@ import h11
 import trio
 
 from gatekeeper import __version__
+from gatekeeper.authorities import verifying_context
 from gatekeeper.errors import ConfigError, DeliveryError
-from gatekeeper.plain_files import read_plain
 from gatekeeper.secret import Secret
 
 RETRY_AFTER_S: Final = (5.0, 25.0)  # a service that restarts is back by then
@@ -50,7 +50,7 @@ class Webhook:
         self._port = parts.port or _HTTPS_PORT
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._authorization = authorization
-        self._context = _verifying_context(ca)
+        self._context = _tls_context(ca)
         self._deadline_s = deadline_s
 
     async def send(self, body: bytes, *, patient: bool = True) -> None:
@@ -123,14 +123,11 @@ async def _status(http: h11.Connection, stream: trio.SSLStream[trio.SocketStream
             raise h11.RemoteProtocolError("no response")
 
 
-def _verifying_context(ca: Path | None) -> ssl.SSLContext:
+def _tls_context(ca: Path | None) -> ssl.SSLContext:
     try:
-        if ca is not None:
-            read_plain(ca)
-        return ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except (OSError, ssl.SSLError) as error:
-        text = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(f"[notify] webhook_ca: {ca}: {text}") from error
+        return verifying_context(ca)
+    except OSError as error:
+        raise ConfigError(f"[notify] webhook_ca: {ca}: {error.strerror}") from error
 
 
 def _reason(error: Exception) -> str:
