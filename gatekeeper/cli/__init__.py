@@ -123,9 +123,10 @@ def check(config: Path, text_only: bool, with_dns: bool, no_relay_test: bool) ->
         from gatekeeper.check import check as look
         from gatekeeper.config.placing import placed
 
-        for finding in look(settings, with_dns=with_dns, relay_test=not no_relay_test):
-            click.echo(placed(str(finding), config))
-            errors += finding.severity is Severity.ERROR
+        findings = look(settings, with_dns=with_dns, relay_test=not no_relay_test)
+        if findings:
+            click.echo(placed("\n".join(map(str, findings)), config))
+        errors += sum(finding.severity is Severity.ERROR for finding in findings)
     if errors:
         say(f"{config}: {errors} error{'s' if errors > 1 else ''}")
         raise click.exceptions.Exit(FAILED)
