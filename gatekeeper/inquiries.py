@@ -20,7 +20,7 @@ class Dns:
     (`gatekeeper.abc.Screen`).
 
     Blocklists have one of their own. The other is asked for names that strangers choose, whose
-    servers may be theirs: silent ones can make it look dead, and that must let no listed client in.
+    servers may be theirs: what these do to its room and its memory must let no listed client in.
     """
 
     def __init__(

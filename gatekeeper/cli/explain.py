@@ -22,10 +22,10 @@ def explain(what: str, config: Path, socket: Path | None, output: str) -> None:
     well: /24, /56 and /48. A ticket is what a refused person was given: (ref 7f3k2). Times are by
     the local clock.
     """
-    from gatekeeper.cli.explain_text import lines
+    from gatekeeper.cli.explain_text import kind_of, lines
 
     reply = ask(socket_path(config, socket), "explain", what=what)
-    kind = next(kind for kind in ("address", "network", "account", "ticket") if kind in reply)
+    kind = kind_of(reply)
     if output == "json":
         click.echo(json.dumps(reply[kind], indent=2))
         return

@@ -17,6 +17,11 @@ MOST_LINES: Final = 40  # of a timeline
 FIRST_LINES: Final = 10  # of them, before what is left out
 
 
+def kind_of(reply: Row) -> str:
+    """What the guard's reply explains: an `address`, a `network`, an `account` or a `ticket`."""
+    return next(kind for kind in ("address", "network", "account", "ticket") if kind in reply)
+
+
 def lines(kind: str, row: Row) -> Iterator[str]:
     """The explanation of an `address`, a `network`, an `account` or a `ticket`."""
     if kind == "ticket":

@@ -59,8 +59,8 @@ async function get(where) {
 }
 
 function take(found, where) {
-  const ahead = Date.now() / 1000 - found.now; // this clock and the guard's need not agree
-  shown.push(...found.bans.map((ban) => ({ ...ban, ends: found.now + ban.remaining_s + ahead })));
+  const now = Date.now() / 1000; // of this clock, which need not be the guard's
+  shown.push(...found.bans.map((ban) => ({ ...ban, ends: now + ban.remaining_s })));
   const rest = found.matching - found.skip - found.bans.length;
   if (rest > 0) following = { ...where, skip: found.skip + found.bans.length };
   else if (found.next != null) following = { from: found.next, skip: 0 };

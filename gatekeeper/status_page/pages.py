@@ -15,7 +15,7 @@ import trio
 
 from gatekeeper.ban import Origin, Scope
 from gatekeeper.cli.exits import printable
-from gatekeeper.cli.explain_text import lines
+from gatekeeper.cli.explain_text import kind_of, lines
 from gatekeeper.control_verbs import Control
 from gatekeeper.control_words import Code, Refusal
 from gatekeeper.overview import Overview
@@ -45,8 +45,6 @@ TYPES: Final = {
 }
 MAX_DIGITS: Final = 9  # far beyond the rows of any table
 MAX_WHAT_CHARACTERS: Final = 320  # an account is a mailbox at the longest
-
-_KINDS: Final = ("address", "network", "account", "ticket")
 
 
 class StatusPage:
@@ -122,7 +120,7 @@ class StatusPage:
             missing = error.code is Code.NOT_FOUND
             return _no(error.text, HTTPStatus.NOT_FOUND if missing else HTTPStatus.BAD_REQUEST)
         reply = json.loads("".join(pieces))
-        kind = next(kind for kind in _KINDS if kind in reply)
+        kind = kind_of(reply)
         said = [printable(line) for line in lines(kind, reply[kind])]
         return Response.json({"what": what, "kind": kind, "lines": said})
 
