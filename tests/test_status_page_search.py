@@ -176,6 +176,15 @@ def test_of_many_the_latest_come_first(many: Ledger) -> None:
     assert answer["next"] == 0  # from the start of all
 
 
+def test_instants_are_told_by_the_systems_clock() -> None:
+    ledger = made(1)
+    answer = trio.run(BanSearch(ledger, lambda: NOW + 3600).find, Wanted(), None, 0)
+    rows = answer["bans"]
+    assert isinstance(rows, list)
+    assert {row["since"] for row in rows} == {NOW + 3600}
+    assert {row["remaining_s"] for row in rows} <= {60.0, 600.0}
+
+
 def test_an_address_among_many_is_looked_up(many: Ledger) -> None:
     answer = find(many, Wanted.of("10.0.5.9"))
     assert prefixes(answer) == ["10.0.5.9"]

@@ -9,8 +9,9 @@ were made, which are noted as they come.
 """
 
 import re
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -110,10 +111,12 @@ def read_place(text: str) -> Prefix | None:
 
 
 class BanSearch:
-    """Searches one Ledger. One walk at a time: who comes meanwhile waits."""
+    """Searches one Ledger. One walk at a time: who comes meanwhile waits. `clock` gives the
+    system's Unix time, by which people read instants."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._turn = trio.Lock()
         self._latest: deque[Key] = deque(maxlen=LATEST)
         ledger.subscribe(self._note)
@@ -139,9 +142,10 @@ class BanSearch:
             following = passed if passed < known else None
         found.sort(key=lambda ban: ban.since, reverse=True)
         now = self._ledger.now
+        ahead_s = self._clock() - now
         return {
             "now": round(now, 3),
-            "bans": [ban_row(ban, now, None) for ban in found[skip : skip + PAGE]],
+            "bans": [ban_row(ban, now, None, ahead_s) for ban in found[skip : skip + PAGE]],
             "skip": skip,
             "page": PAGE,
             "matching": len(found),
